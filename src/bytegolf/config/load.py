@@ -1,0 +1,201 @@
+"""TOML -> Config: presets, `extends` chains, `-o key=value` overrides, errors that name the key."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, get_args
+
+import tomlkit
+from pydantic import BaseModel, ValidationError
+
+from bytegolf import registry
+from bytegolf.config.schema import BUDGETS, Config, SlotMarker
+from bytegolf.errors import ConfigError, did_you_mean
+
+
+def preset_names() -> list[str]:
+    """The presets that ship with the package, sorted."""
+    folder = resources.files("bytegolf") / "presets"
+    return sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
+    """Resolve a preset name or a path to a TOML file, then `key=value` overrides, later ones last.
+
+    Raises ConfigError: unknown preset or key (with the closest names), a value of the wrong type or range,
+    a broken TOML file, an `extends` cycle.
+    """
+    tree = _read(source, ())
+    for text in overrides:
+        tree = _merge(tree, parse_override(text))
+    return resolve(tree, where=source)
+
+
+def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
+    """A config with `key=value` overrides on top. Raises ConfigError like `load_config`."""
+    tree = to_tree(config)
+    for text in overrides:
+        tree = _merge(tree, parse_override(text))
+    return resolve(tree, where=config.name)
+
+
+def resolve(tree: dict[str, Any], where: object = None) -> Config:
+    """Check a plain tree and freeze it. Raises ConfigError with every wrong key in one message."""
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        lines = [_explain(dict(e), tree) for e in error.errors(include_url=False)]
+        raise ConfigError("the config is not valid:\n  " + "\n  ".join(lines), where=where) from None
+
+
+def to_tree(config: Config) -> dict[str, Any]:
+    """The config as plain JSON data, without unset optional values; `resolve` takes it back unchanged."""
+    return config.model_dump(mode="json", exclude_none=True)
+
+
+def dump_toml(config: Config) -> str:
+    """The resolved config as TOML text."""
+    return tomlkit.dumps(to_tree(config))
+
+
+def parse_override(text: str) -> dict[str, Any]:
+    """`a.b=3` -> {"a": {"b": 3}}. The value is TOML; a bare word that is not TOML is a string."""
+    key, equals, value = text.partition("=")
+    parts = [part.strip() for part in key.split(".")]
+    if not equals or not all(parts):
+        raise ConfigError("an override reads key=value", got=repr(text), fix="e.g. -o train.steps=200")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    tree: Any = parsed
+    for part in reversed(parts):
+        tree = {part: tree}
+    assert isinstance(tree, dict)
+    return tree
+
+
+def _read(source: str, chain: tuple[str, ...]) -> dict[str, Any]:
+    if source in chain:
+        raise ConfigError("extends must not form a cycle", got=" -> ".join((*chain, source)))
+    text, origin = _text_of(source, chain)
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"not valid TOML: {error}", where=origin) from None
+    parent = tree.pop("extends", None)
+    if parent is None:
+        return tree
+    if not isinstance(parent, str):
+        raise ConfigError("extends must be a preset name or a path", got=repr(parent), where=origin)
+    if parent not in preset_names():  # a path is meant relative to the file that names it
+        parent = str(Path(origin).parent / parent)
+    return _merge(_read(parent, (*chain, source)), tree)
+
+
+def _text_of(source: str, chain: tuple[str, ...]) -> tuple[str, str]:
+    path = Path(source)
+    if path.suffix == ".toml" or "/" in source:
+        try:
+            return path.read_text(encoding="utf-8"), str(path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"cannot read the config file: {error}", where=chain[-1] if chain else None
+            ) from None
+    if source not in preset_names():
+        raise ConfigError(f"unknown preset {source!r}", fix=did_you_mean(source, preset_names()))
+    file = resources.files("bytegolf") / "presets" / f"{source}.toml"
+    return file.read_text(encoding="utf-8"), str(file)
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Tables merge key by key; everything else is replaced. Two exceptions keep alternatives apart:
+
+    a table that changes its `kind` replaces the old one whole, and one training budget replaces another.
+    """
+    if "kind" in above and above["kind"] != below.get("kind"):
+        return above
+    merged = dict(below)
+    if any(key in above for key in BUDGETS):
+        merged = {key: value for key, value in merged.items() if key not in BUDGETS}
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _explain(error: dict[str, Any], tree: dict[str, Any]) -> str:
+    """One line for one pydantic error: the key as the user writes it, what is wrong, what is known there."""
+    location = [part for part in error["loc"] if isinstance(part, int) or part in _keys_in(tree)]
+    key = ".".join(str(part) for part in location) or "top level"
+    if error["type"] == "extra_forbidden":
+        return (
+            f"{key}: unknown key; {did_you_mean(str(error['loc'][-1]), _known_keys(tree, error['loc'][:-1]))}"
+        )
+    if error["type"] == "missing":
+        key = ".".join(str(part) for part in error["loc"])
+        return f"{key}: is required"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{key}: {message[0].lower()}{message[1:]}" + _came(error["input"])
+
+
+def _came(value: object) -> str:
+    return f"; got {value!r}" if isinstance(value, str | int | float | bool) else ""
+
+
+def _keys_in(tree: Any) -> set[str]:
+    """Every key of a tree. pydantic puts union tags into its locations; those are no keys of the user's."""
+    if isinstance(tree, dict):
+        return set(tree).union(*(_keys_in(value) for value in tree.values())) if tree else set()
+    if isinstance(tree, list):
+        return set().union(*(_keys_in(value) for value in tree)) if tree else set()
+    return set()
+
+
+def _known_keys(tree: Any, location: Sequence[str | int]) -> list[str]:
+    """The keys that the table at `location` may have."""
+    table: type[BaseModel] = Config
+    node = tree
+    for part in location:
+        if isinstance(node, list | tuple) and isinstance(part, int):
+            node = node[part]
+            continue
+        if not isinstance(node, dict) or part not in node:
+            continue  # a union tag
+        node = node[part]
+        table = _table_of(table, str(part), node) or table
+    return list(table.model_fields)
+
+
+def _table_of(table: type[BaseModel], key: str, node: Any) -> type[BaseModel] | None:
+    """The class that checks the value under `key` of a table, or None when it is no table of its own."""
+    field = table.model_fields.get(key)
+    kind = node.get("kind") if isinstance(node, dict) else None
+    if field is None:  # a key of a dict of variants, e.g. train.optimizers.matrix
+        return _variant_of(table, kind)
+    for marker in field.metadata:
+        if isinstance(marker, SlotMarker) and kind is not None:
+            found: type[BaseModel] = registry.lookup(marker.slot, kind)
+            return found
+    annotation = field.annotation
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return None
+
+
+def _variant_of(table: type[BaseModel], kind: object) -> type[BaseModel] | None:
+    for field in table.model_fields.values():
+        for candidate in _classes_in(field.annotation):
+            tag = candidate.model_fields.get("kind")
+            if tag is not None and kind in get_args(tag.annotation):
+                return candidate
+    return None
+
+
+def _classes_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _classes_in(part)]

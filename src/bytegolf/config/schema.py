@@ -1,0 +1,210 @@
+"""What a run is, as frozen data: one tree of models that forbids unknown keys.
+
+A field that holds one of several variants is a *slot*: a table with a `kind`, whose class comes from the
+registry. The class itself lives with its variant on floor 1; this file knows the slots, not the variants.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
+
+from bytegolf import registry
+
+Role = Literal["embed", "table", "matrix", "head", "gate", "scalar"]
+ROLES: tuple[Role, ...] = ("embed", "table", "matrix", "head", "gate", "scalar")
+
+# Three ways to say how long training lasts; a run has exactly one.
+BUDGETS = ("seconds", "steps", "tokens")
+
+
+class Frozen(BaseModel):
+    """A table of the config: immutable, every key known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Variant(Frozen):
+    """A table that fills a slot. `kind` names the variant in the registry."""
+
+    kind: str
+
+
+class SlotMarker:
+    """Turns a table with a `kind` into the registered class of a slot."""
+
+    def __init__(self, slot: str) -> None:
+        self.slot = slot
+
+    def __call__(self, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        kind = value.get("kind")
+        if kind not in registry.VARIANTS[self.slot]:
+            known = ", ".join(registry.names(self.slot))
+            raise ValueError(f"a {self.slot} needs a known kind, got {kind!r}; known: {known}")
+        return registry.lookup(self.slot, kind).model_validate(value)
+
+
+def _slot(name: str) -> Any:
+    return Annotated[SerializeAsAny[Variant], SlotMarker(name), BeforeValidator(SlotMarker(name))]
+
+
+class Embed(Frozen):
+    """Token embedding: `init_std` of its normal initialisation, and the mixers that enrich it, in order."""
+
+    init_std: float = Field(0.005, gt=0)
+    mixers: tuple[_slot("mixer"), ...] = ()  # type: ignore[valid-type]
+
+
+class Model(Frozen):
+    """The network: sizes and the five slots.
+
+    vocab_size: entries of the tokenizer. bos_id: the token that starts every document.
+    dim: width D. layers: physical layers L. context: training length T in tokens.
+    """
+
+    vocab_size: int = Field(ge=2, le=65_536)
+    bos_id: int = Field(0, ge=0)
+    dim: int = Field(ge=2, le=65_536)
+    layers: int = Field(ge=1, le=1024)
+    context: int = Field(ge=2, le=1_048_576)
+    embed: Embed = Embed()
+    attention: _slot("attention")  # type: ignore[valid-type]
+    mlp: _slot("mlp")  # type: ignore[valid-type]
+    plan: _slot("plan")  # type: ignore[valid-type]
+    head: _slot("head")  # type: ignore[valid-type]
+
+    @model_validator(mode="after")
+    def _check(self) -> Model:
+        if self.bos_id >= self.vocab_size:
+            raise ValueError(f"bos_id {self.bos_id} lies outside the vocabulary of {self.vocab_size}")
+        for part in (*self.embed.mixers, self.attention, self.mlp, self.plan, self.head):
+            part.check(self)
+        return self
+
+
+class Muon(Frozen):
+    """Muon with decoupled weight decay (Jordan 2024): orthogonalised momentum, for 2-D tensors only."""
+
+    kind: Literal["muon"]
+    lr: float = Field(gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    momentum: float = Field(0.95, ge=0, lt=1)
+    momentum_start: float = Field(0.85, ge=0, lt=1)
+    momentum_warmup_steps: int = Field(300, ge=0)
+
+
+class AdamW(Frozen):
+    """AdamW (Loshchilov & Hutter 2019), bias-corrected, decoupled weight decay."""
+
+    kind: Literal["adamw"]
+    lr: float = Field(gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    betas: tuple[float, float] = (0.9, 0.95)
+    eps: float = Field(1e-8, gt=0)
+
+
+Optimizer = Annotated[Muon | AdamW, Field(discriminator="kind")]
+
+
+class Schedule(Frozen):
+    """Learning-rate multiplier over the progress p of the budget, 0 <= p <= 1.
+
+    Rises linearly from 0 over `warmup`, stays 1, falls linearly to `floor` over the last `warmdown`.
+    """
+
+    warmup: float = Field(0.0, ge=0, lt=1)
+    warmdown: float = Field(0.4, ge=0, le=1)
+    floor: float = Field(0.0, ge=0, le=1)
+
+
+class NoAveraging(Frozen):
+    """The weights of the last step are the result."""
+
+    kind: Literal["none"]
+
+
+class Ema(Frozen):
+    """Exponential moving average of the weights: avg <- decay * avg + (1 - decay) * w, after every step."""
+
+    kind: Literal["ema"]
+    decay: float = Field(gt=0, lt=1)
+
+
+Averaging = Annotated[NoAveraging | Ema, Field(discriminator="kind")]
+
+
+class Train(Frozen):
+    """One training run. Exactly one of `seconds`, `steps`, `tokens` is the budget.
+
+    rows: sequences a step, so a step is rows * model.context tokens.
+    optimizers: one optimizer per role of the manifest. clip: global L2 norm of the gradient, 0 = off.
+    precision: `auto` lets a short probe choose. compile: torch.compile, where a C++ compiler is at hand.
+    """
+
+    seconds: float | None = Field(None, gt=0)
+    steps: int | None = Field(None, ge=1)
+    tokens: int | None = Field(None, ge=1)
+    rows: int = Field(ge=1)
+    seed: int = Field(1337, ge=0)
+    optimizers: dict[Role, Optimizer]
+    schedule: Schedule = Schedule()
+    averaging: Averaging = NoAveraging(kind="none")
+    clip: float = Field(0.0, ge=0)
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    compile: bool = False
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Train:
+        if sum(getattr(self, key) is not None for key in BUDGETS) != 1:
+            raise ValueError("exactly one of seconds, steps, tokens must be set")
+        return self
+
+
+class Pack(Frozen):
+    """How weights become bytes: a codec per role, and the bytes the whole artifact may have (0 = no limit)."""
+
+    budget: int = Field(0, ge=0)
+    codecs: dict[Role, str] = {
+        "embed": "int8",
+        "table": "int8",
+        "matrix": "int6",
+        "head": "int8",
+        "gate": "fp16",
+        "scalar": "fp16",
+    }
+
+    @model_validator(mode="after")
+    def _known(self) -> Pack:
+        for role, codec in self.codecs.items():
+            if codec not in registry.VARIANTS["codec"]:
+                known = ", ".join(registry.names("codec"))
+                raise ValueError(f"unknown codec {codec!r} for role {role}; known: {known}")
+        return self
+
+
+class Score(Frozen):
+    """Sliding window: each target sees at most `context` tokens (0 = model.context); windows move by `stride`."""
+
+    context: int = Field(0, ge=0)
+    stride: int = Field(ge=1)
+
+
+class Config(Frozen):
+    """A whole run: resolved from a preset or a TOML file plus overrides, and carried inside the artifact."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    about: str = ""
+    model: Model
+    train: Train
+    pack: Pack = Pack()
+    score: Score
+
+    @model_validator(mode="after")
+    def _stride_fits(self) -> Config:
+        context = self.score.context or self.model.context
+        if self.score.stride > context:
+            raise ValueError(f"score.stride {self.score.stride} is larger than the context {context}")
+        return self

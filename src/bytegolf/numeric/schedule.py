@@ -1,0 +1,24 @@
+"""Curves that depend on progress alone. Pure functions, so every backend and every test sees the same ones."""
+
+from __future__ import annotations
+
+
+def trapezoid(progress: float, warmup: float, warmdown: float, floor: float) -> float:
+    """Learning-rate multiplier at progress p in [0, 1].
+
+    p < warmup: p / warmup.  p > 1 - warmdown: linear from 1 to `floor`.  Otherwise 1; `floor` from p = 1 on.
+    """
+    if progress < warmup:
+        return progress / warmup
+    if progress >= 1.0:
+        return floor if warmdown > 0 else 1.0
+    if progress > 1.0 - warmdown:
+        return floor + (1.0 - floor) * (1.0 - progress) / warmdown
+    return 1.0
+
+
+def ramp(step: int, start: float, end: float, steps: int) -> float:
+    """Linear from `start` at step 0 to `end` at step `steps`, then `end` (momentum warm-up)."""
+    if step >= steps:
+        return end
+    return start + (end - start) * step / steps

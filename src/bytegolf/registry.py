@@ -1,0 +1,92 @@
+"""Names of variants -> where their code lives. Lazy: a lookup imports one module, listing imports none.
+
+A variant is one line here and one file per floor that needs it. The line `"gqa": "gqa:Gqa"` under the slot
+`attention` says: the file is `gqa.py`, the class is `Gqa`, in every package that `HOMES` lists for the slot.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from bytegolf.errors import ConfigError, did_you_mean
+
+# slot -> side -> the package that holds one file per variant. `spec` is floor 1, the twins are floor 2.
+HOMES: dict[str, dict[str, str]] = {
+    "mixer": {
+        "spec": "bytegolf.model.components",
+        "torch": "bytegolf.on_torch.mixers",
+        "numpy": "bytegolf.on_numpy.mixers",
+    },
+    "attention": {
+        "spec": "bytegolf.model.components",
+        "torch": "bytegolf.on_torch.attention",
+        "numpy": "bytegolf.on_numpy.attention",
+    },
+    "mlp": {
+        "spec": "bytegolf.model.components",
+        "torch": "bytegolf.on_torch.mlp",
+        "numpy": "bytegolf.on_numpy.mlp",
+    },
+    "plan": {"spec": "bytegolf.model.components"},
+    "head": {
+        "spec": "bytegolf.model.components",
+        "torch": "bytegolf.on_torch.head",
+        "numpy": "bytegolf.on_numpy.head",
+    },
+    "codec": {"spec": "bytegolf.codec"},
+    "backend": {"spec": "bytegolf"},
+    "corpus": {"spec": "bytegolf.data"},
+    "tokenizer": {"spec": "bytegolf.data"},
+    "baseline": {"spec": "bytegolf.score"},
+}
+
+VARIANTS: dict[str, dict[str, str]] = {
+    "mixer": {"smear_lerp": "smear_lerp:SmearLerp", "bigram_hash": "bigram_hash:BigramHash"},
+    "attention": {"gqa": "gqa:Gqa"},
+    "mlp": {"relu2": "relu2:Relu2"},
+    "plan": {"unet": "unet:Unet", "plain": "plain:Plain"},
+    "head": {"tied": "tied:Tied"},
+    "codec": {
+        "fp16": "fp16:Fp16",
+        "int8": "int_rows:Int8",
+        "int6": "int_rows:Int6",
+        "int5": "int_rows:Int5",
+    },
+    "backend": {"torch": "on_torch.backend:TorchBackend"},
+    "corpus": {"stdlib": "corpora:stdlib", "stdlib-docs": "corpora:stdlib_docs"},
+    "tokenizer": {"bpe": "tokenizer:BpeTokenizer", "bytes": "tokenizer:ByteTokenizer"},
+    "baseline": {
+        "xz -9e": "baselines:xz",
+        "bz2 -9": "baselines:bz2",
+        "zstd -22": "baselines:zstd",
+        "zstd -22 + dictionary": "baselines:zstd_dictionary",
+        "ppmd": "baselines:ppmd",
+        "brotli -11": "baselines:brotli",
+    },
+}
+
+
+def names(slot: str) -> list[str]:
+    """The registered names of a slot, in registry order. Imports nothing."""
+    return list(VARIANTS[slot])
+
+
+def lookup(slot: str, name: str, side: str = "spec", where: object = None) -> Any:
+    """The object registered as `name` in `slot`, on one side (`spec`, `torch`, `numpy`).
+
+    Raises ConfigError, with the closest names, when the name is unknown, and when the side has no twin of it.
+    """
+    if name not in VARIANTS[slot]:
+        raise ConfigError(f"unknown {slot} {name!r}", where=where, fix=did_you_mean(name, VARIANTS[slot]))
+    file, attribute = VARIANTS[slot][name].split(":")
+    home = HOMES[slot].get(side)
+    if home is None:
+        raise ConfigError(f"the slot {slot} has no side {side!r}", fix=did_you_mean(side, HOMES[slot]))
+    path = f"{home}.{file}"
+    try:
+        return getattr(importlib.import_module(path), attribute)
+    except ModuleNotFoundError as error:
+        if error.name != path:
+            raise
+        raise ConfigError(f"{slot} {name!r} has no {side} twin yet", where=where) from error
