@@ -1,0 +1,158 @@
+"""A built dataset on disk: tokenizer, token shards and manifest, opened and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bytegolf import registry
+from bytegolf.data import tokenizer as tokenizers
+from bytegolf.data.manifest import MANIFEST, Manifest, SplitEntry, SplitName, read_manifest
+from bytegolf.data.shards import open_shard
+from bytegolf.data.tokenizer import Tokenizer
+from bytegolf.errors import DataError, did_you_mean
+
+_DECODE_TOKENS = 1 << 20
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Tokens of both splits with the tokenizer that made them. Made by `open_dataset`."""
+
+    folder: Path
+    manifest: Manifest
+    tokenizer: Tokenizer
+
+    def train_tokens(self) -> npt.NDArray[np.uint16]:
+        """Training tokens (n,), a BOS before each document; mapped into memory when they fill one shard.
+
+        Raises DataError if a shard is damaged; an id altered within the vocabulary shows in `verify` only.
+        """
+        return self._tokens("train")
+
+    def val_tokens(self) -> npt.NDArray[np.uint16]:
+        """Held-out tokens (n,), a BOS before each document. Raises DataError unless every file has its sha256."""
+        self._verify_files("val")
+        return self._tokens("val")
+
+    def tokens(self, split: SplitName) -> npt.NDArray[np.uint16]:
+        """`train_tokens` or `val_tokens`."""
+        return self.train_tokens() if split == "train" else self.val_tokens()
+
+    def documents(self, split: SplitName) -> list[npt.NDArray[np.uint16]]:
+        """The tokens of each document, its BOS first; views of the split's tokens."""
+        tokens = self.tokens(split)
+        starts = np.flatnonzero(tokens == self.tokenizer.bos_id)
+        if len(starts) != self._entry(split).documents or (
+            len(tokens) and (not len(starts) or starts[0] != 0)
+        ):
+            raise self._broken(
+                f"the {split} split must start with BOS and hold {self._entry(split).documents} of them",
+                f"{len(starts)} from token {starts[0] if len(starts) else None} on",
+            )
+        return np.split(tokens, starts[1:]) if len(tokens) else []
+
+    def text(self, split: SplitName) -> bytes:
+        """The raw text of a split, documents without separators, decoded from its tokens.
+
+        Raises DataError unless it has the bytes and the sha256 of the manifest.
+        """
+        tokens, entry = self.tokens(split), self._entry(split)
+        chunks = [tokens[i : i + _DECODE_TOKENS] for i in range(0, len(tokens), _DECODE_TOKENS)]
+        text = b"".join([self.tokenizer.decode(chunk) for chunk in chunks])
+        digest = hashlib.sha256(text).hexdigest()
+        if (len(text), digest) != (entry.bytes, entry.sha256):
+            rule = f"the {split} text must have {entry.bytes} bytes and sha256 {entry.sha256}"
+            raise self._broken(rule, f"{len(text)} bytes, sha256 {digest}")
+        return text
+
+    def verify(self) -> None:
+        """Check every file and both texts against the manifest. Raises DataError at the first difference."""
+        self._verify_files("train")
+        self.text("train")
+        self.text("val")
+
+    def _entry(self, split: SplitName) -> SplitEntry:
+        return self.manifest.splits.train if split == "train" else self.manifest.splits.val
+
+    def _verify_files(self, split: SplitName) -> None:
+        for shard in self._entry(split).files:
+            try:
+                with (self.folder / shard.name).open("rb") as file:
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                raise self._broken("every shard of the manifest must be there", error) from error
+            if digest != shard.sha256:
+                # The shard's own checks name what is broken; the digest is the last word.
+                open_shard(self.folder / shard.name, self.tokenizer.vocab_size)
+                raise self._broken(f"{shard.name} must have sha256 {shard.sha256}", digest)
+
+    def _tokens(self, split: SplitName) -> npt.NDArray[np.uint16]:
+        shards = []
+        for entry in self._entry(split).files:
+            shard = open_shard(self.folder / entry.name, self.tokenizer.vocab_size)
+            if len(shard) != entry.tokens:
+                raise self._broken(f"{entry.name} must hold {entry.tokens} tokens", len(shard))
+            shards.append(shard)
+        if len(shards) == 1:
+            return shards[0]
+        return np.concatenate(shards) if shards else np.empty(0, dtype=np.uint16)
+
+    def _broken(self, rule: str, got: object) -> DataError:
+        return _broken(self.folder, rule, got)
+
+
+def open_dataset(folder: str | os.PathLike[str]) -> Dataset:
+    """Open a dataset: read and check its manifest and its tokenizer; tokens are read when asked for.
+
+    Raises DataError if the manifest or the tokenizer is missing, damaged, or one does not belong to the other.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    entry = manifest.tokenizer
+    try:
+        blob = (folder / entry.file).read_bytes()
+    except OSError as error:
+        raise _broken(folder, "the tokenizer of the manifest must be there", error) from error
+    digest = hashlib.sha256(blob).hexdigest()
+    if digest != entry.sha256:
+        raise _broken(folder, f"{entry.file} must have sha256 {entry.sha256}", digest)
+    tokenizer = tokenizers.from_bytes(blob)
+    found = (tokenizer.kind, tokenizer.vocab_size, tokenizer.bos_id)
+    if found != (entry.kind, entry.vocab_size, entry.bos_id):
+        raise _broken(folder, f"{entry.file} must be a {entry.kind} tokenizer of {entry.vocab_size}", found)
+    return Dataset(folder, manifest, tokenizer)
+
+
+def locate_dataset(name_or_folder: str, vocab_size: int, cache_dir: Path) -> Path:
+    """The folder of a dataset, which need not be there yet when the name is that of an embedded corpus.
+
+    A folder that holds a manifest.json is taken as it is; the name of an embedded corpus means its place in the
+    cache, one per vocabulary and Python release. Raises DataError, with the closest names, for anything else.
+    """
+    if (Path(name_or_folder) / MANIFEST).is_file():
+        return Path(name_or_folder)
+    if name_or_folder in registry.names("corpus"):
+        release = platform.python_version()
+        return cache_dir / "data" / f"{name_or_folder}-bpe{vocab_size}-py{release}"
+    if Path(name_or_folder).exists():
+        raise DataError(
+            f"a dataset is a folder with a {MANIFEST}",
+            got=name_or_folder,
+            fix=f"build one from it: bytegolf data build --source {name_or_folder}",
+        )
+    raise DataError(
+        "a dataset is a folder or the name of an embedded corpus",
+        got=repr(name_or_folder),
+        fix=did_you_mean(name_or_folder, registry.names("corpus")),
+    )
+
+
+def _broken(folder: Path, rule: str, got: object) -> DataError:
+    return DataError(rule, got=got, where=str(folder), fix="build the dataset again with --force")

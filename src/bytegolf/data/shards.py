@@ -1,0 +1,84 @@
+"""Token shards, the file format of Parameter Golf (and of modded-nanogpt before it).
+
+A header of 256 little-endian int32 (magic, version, number of tokens, zeros) and then the tokens as little-endian
+uint16: 1024 + 2 n bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bytegolf.errors import DataError
+from bytegolf.files import write_atomically
+
+MAGIC = 20240520
+VERSION = 1
+HEADER_BYTES = 1024
+MAX_TOKENS = (1 << 31) - 1
+
+_CHUNK_TOKENS = 1 << 22
+
+
+def write_shard(path: str | os.PathLike[str], ids: npt.NDArray[np.integer]) -> None:
+    """Write `ids` (n,) as one shard, under a temporary name first.
+
+    Raises DataError if there are 2^31 tokens or more, or an id does not fit in 16 bits.
+    """
+    path = Path(path)
+    if ids.ndim != 1 or len(ids) > MAX_TOKENS:
+        raise DataError(f"a shard holds one row of at most {MAX_TOKENS} tokens", got=f"shape {ids.shape}")
+    if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) <= 0xFFFF:
+        got = f"{int(ids.min())}..{int(ids.max())}"
+        raise DataError("a shard holds ids in 0..65535", got=got, where=str(path))
+    header = np.zeros(HEADER_BYTES // 4, dtype="<i4")
+    header[:3] = MAGIC, VERSION, len(ids)
+    write_atomically(path, header.tobytes(), ids.astype("<u2").tobytes())
+
+
+def open_shard(path: str | os.PathLike[str], vocab_size: int) -> npt.NDArray[np.uint16]:
+    """The tokens (n,) of a shard, mapped into memory and read-only.
+
+    Cost: reads the file once, to compare every id with the vocabulary.
+    Raises DataError if the file is missing, is no shard, has another version or length, or an id is beyond
+    the vocabulary (naming the first).
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            header = np.frombuffer(file.read(HEADER_BYTES), dtype=np.uint8)
+    except OSError as error:
+        raise DataError("the shard must be readable", got=str(error), where=str(path)) from error
+    if len(header) < HEADER_BYTES:
+        rule = f"a shard starts with a header of {HEADER_BYTES} bytes"
+        raise _broken(path, rule, f"a file of {len(header)} bytes")
+    magic, version, count = (int(value) for value in header.view("<i4")[:3])
+    if magic != MAGIC:
+        raise _broken(path, f"a shard starts with the magic number {MAGIC}", magic)
+    if version != VERSION:
+        raise _broken(path, f"the version of a shard must be {VERSION}", version)
+    if count < 0 or size != HEADER_BYTES + 2 * count:
+        expected = f"a shard of {count} tokens has {HEADER_BYTES + 2 * count} bytes"
+        raise _broken(path, expected, f"{size} bytes")
+    if count == 0:
+        return np.empty(0, dtype=np.uint16)
+    ids: npt.NDArray[np.uint16] = np.memmap(path, dtype="<u2", mode="r", offset=HEADER_BYTES, shape=(count,))
+    for start in range(0, count, _CHUNK_TOKENS):
+        chunk = ids[start : start + _CHUNK_TOKENS]
+        if int(chunk.max()) >= vocab_size:
+            index = start + int(np.argmax(chunk >= vocab_size))
+            raise DataError(
+                f"every token id must be below the vocabulary size {vocab_size}",
+                got=f"id {int(ids[index])} at token {index}",
+                where=str(path),
+                fix="use the tokenizer and the vocabulary size that the shard was written with",
+            )
+    return ids
+
+
+def _broken(path: Path, rule: str, got: object) -> DataError:
+    return DataError(rule, got=got, where=str(path), fix="build or download this shard again")
