@@ -1,0 +1,7 @@
+"""Codecs: float32 tensors <-> bytes, with the exact size known before anything is written.
+
+base.py      the interface, and the lookup by name
+fp16.py      half precision, for the few values that must stay precise
+int_rows.py  int8, int6, int5: whole numbers times one fp16 scale a row
+entropy.py   whole numbers -> bytes at their empirical entropy
+"""

@@ -1,0 +1,48 @@
+"""What a codec is: a pure pair encode/decode between a float32 tensor and bytes.
+
+A codec holds no state and no options: its name says all there is to know, so that a name in an artifact's header
+is enough to read its tensors for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bytegolf.errors import ArtifactError
+from bytegolf.registry import lookup
+
+
+class Codec(Protocol):
+    """One way to store a tensor. Shapes are free: a scalar is one row of one, a vector is one row."""
+
+    name: str
+
+    def encode(self, weights: NDArray[np.float32]) -> bytes:
+        """The blob. Raises ArtifactError when the codec cannot represent a weight (not finite, too large)."""
+
+    def decode(self, blob: bytes, shape: Sequence[int]) -> NDArray[np.float32]:
+        """The tensor back, of the given shape. Raises ArtifactError when the blob is not one of this shape."""
+
+    def nbytes(self, weights: NDArray[np.float32]) -> int:
+        """len(encode(weights)), exactly."""
+
+
+def get(name: str, where: object = None) -> Codec:
+    """The codec of that name. Raises ConfigError, with the closest names, when there is none."""
+    codec: Codec = lookup("codec", name, where=where)()
+    return codec
+
+
+def check_finite(weights: NDArray[np.float32]) -> None:
+    """Raise ArtifactError when a weight is infinite or not a number."""
+    bad = int(weights.size - np.count_nonzero(np.isfinite(weights)))
+    if bad:
+        raise ArtifactError(
+            "only finite weights can be packed",
+            got=f"{bad} of {weights.size} infinite or not a number",
+            fix="the training diverged: lower the learning rates, or pack an earlier checkpoint",
+        )
