@@ -1,0 +1,26 @@
+"""Squared-ReLU MLP (So et al. 2021). PG baseline."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from bytegolf.config.schema import Model
+from bytegolf.model.spec import FAN_IN, ZEROS, Component, Tensor
+
+
+class Relu2(Component):
+    """out = proj(relu(fc x)^2); the projection starts at zero."""
+
+    kind: Literal["relu2"]
+    hidden: int = Field(ge=1)
+
+    def tensors(self, model: Model) -> list[Tensor]:
+        return [
+            Tensor("fc", (self.hidden, model.dim), "matrix", FAN_IN),
+            Tensor("proj", (model.dim, self.hidden), "matrix", ZEROS),
+        ]
+
+    def flops(self, model: Model) -> int:
+        return 2 * 2 * model.dim * self.hidden

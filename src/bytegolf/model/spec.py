@@ -1,0 +1,156 @@
+"""The model as a specification: every tensor with its shape, role and initialisation. Runs nothing.
+
+Names are state-dict names. A component declares its tensors under short names; the manifest prefixes them:
+`embed.weight`, `embed.mixers.0.gate`, `blocks.3.attention.q`, `plan.skips`. Matrices are (out, in).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from bytegolf.config.schema import Model, Role, Variant
+
+InitKind = Literal["zeros", "constant", "normal", "uniform_fan_in", "orthogonal"]
+
+
+@dataclass(frozen=True)
+class Init:
+    """How a tensor starts. `value`: the constant, the standard deviation, or the gain of an orthogonal matrix.
+
+    uniform_fan_in is U(-1/sqrt(fan_in), 1/sqrt(fan_in)), what torch's nn.Linear does.
+    """
+
+    kind: InitKind
+    value: float = 0.0
+
+
+ZEROS = Init("zeros")
+ONES = Init("constant", 1.0)
+FAN_IN = Init("uniform_fan_in")
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One parameter: its name, shape, role (which optimizer and codec it gets) and initialisation."""
+
+    name: str
+    shape: tuple[int, ...]
+    role: Role
+    init: Init
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    def under(self, prefix: str) -> Tensor:
+        return replace(self, name=f"{prefix}.{self.name}")
+
+
+class Component(Variant):
+    """A variant that fills one of the five slots: its config, its tensors, its cost."""
+
+    def check(self, model: Model) -> None:
+        """Raise ValueError when this component cannot be built into `model`."""
+
+    @abstractmethod
+    def tensors(self, model: Model) -> list[Tensor]:
+        """The parameters of one instance, under short names."""
+
+    @abstractmethod
+    def flops(self, model: Model) -> int:
+        """Floating-point operations of the forward pass per token at full context (multiply + add = 2)."""
+
+
+class Mixer(Component):
+    """A component that enriches the embedding; `placement` is relative to the RMS norm of the embedding."""
+
+    placement: ClassVar[Literal["before_norm", "after_norm"]]
+
+
+@dataclass(frozen=True)
+class Skip:
+    """x <- x + plan.skips[index] * (output of layer `source`), before the layer runs."""
+
+    index: int
+    source: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One application of one physical layer."""
+
+    layer: int
+    skip: Skip | None = None
+
+
+class Plan(Component):
+    """The order in which layers run and what they receive."""
+
+    @abstractmethod
+    def steps(self, model: Model) -> list[Step]:
+        """The applications in order."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Every tensor of a model, in a fixed order, with unique names."""
+
+    tensors: tuple[Tensor, ...]
+
+    def __post_init__(self) -> None:
+        repeated = [name for name, n in Counter(t.name for t in self.tensors).items() if n > 1]
+        assert not repeated, f"declared more than once: {repeated}"
+
+    @property
+    def parameters(self) -> int:
+        return sum(t.size for t in self.tensors)
+
+    def roles(self) -> dict[str, Role]:
+        return {t.name: t.role for t in self.tensors}
+
+    def parameters_by_role(self) -> dict[str, int]:
+        counts: Counter[str] = Counter()
+        for tensor in self.tensors:
+            counts[tensor.role] += tensor.size
+        return dict(counts)
+
+
+def block_tensors(model: Model) -> list[Tensor]:
+    """The parameters of one layer, under short names.
+
+    x <- mix_x * x + mix_x0 * x0;  x <- x + attention_scale * Attention(rms(x));  x <- x + mlp_scale * MLP(rms(x))
+    """
+    vector = (model.dim,)
+    return [
+        Tensor("mix_x", vector, "scalar", ONES),
+        Tensor("mix_x0", vector, "scalar", ZEROS),
+        Tensor("attention_scale", vector, "scalar", ONES),
+        Tensor("mlp_scale", vector, "scalar", ONES),
+        *(t.under("attention") for t in model.attention.tensors(model)),
+        *(t.under("mlp") for t in model.mlp.tensors(model)),
+    ]
+
+
+def manifest(model: Model) -> Manifest:
+    """Every tensor of the model. The embedding comes first, then mixers, blocks, plan and head."""
+    embed = Tensor("weight", (model.vocab_size, model.dim), "embed", Init("normal", model.embed.init_std))
+    tensors = [embed.under("embed")]
+    for i, mixer in enumerate(model.embed.mixers):
+        tensors += [t.under(f"embed.mixers.{i}") for t in mixer.tensors(model)]
+    for layer in range(model.layers):
+        tensors += [t.under(f"blocks.{layer}") for t in block_tensors(model)]
+    tensors += [t.under("plan") for t in model.plan.tensors(model)]
+    tensors += [t.under("head") for t in model.head.tensors(model)]
+    return Manifest(tuple(tensors))
+
+
+def flops_per_token(model: Model) -> int:
+    """Forward operations per token at full context; training costs three times as much."""
+    applications = len(model.plan.steps(model))
+    per_layer = model.attention.flops(model) + model.mlp.flops(model)
+    outside = sum(part.flops(model) for part in (*model.embed.mixers, model.plan, model.head))
+    return int(applications * per_layer + outside)

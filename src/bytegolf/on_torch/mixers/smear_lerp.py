@@ -1,0 +1,25 @@
+"""Torch twin of model.components.smear_lerp."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from bytegolf.config.schema import Model
+from bytegolf.model.components.smear_lerp import SmearLerp as Spec
+from bytegolf.on_torch.declared import Declared
+
+
+class SmearLerp(Declared):
+    gate: torch.Tensor
+
+    def __init__(self, spec: Spec, model: Model) -> None:
+        super().__init__(spec.tensors(model))
+        self.bos_id = model.bos_id if spec.stop_at_bos else None
+
+    def forward(self, x_BTD: torch.Tensor, ids_BT: torch.Tensor) -> torch.Tensor:
+        gate = torch.sigmoid(self.gate).to(x_BTD.dtype)
+        if self.bos_id is not None:
+            gate = gate * (ids_BT != self.bos_id).unsqueeze(-1)
+        previous_BTD = F.pad(x_BTD, (0, 0, 1, -1))
+        return torch.lerp(x_BTD, previous_BTD, gate.expand_as(x_BTD))

@@ -1,0 +1,94 @@
+"""Optimizers from the role table: every parameter in exactly one group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from bytegolf.config.schema import AdamW, Muon, Role, Train
+from bytegolf.errors import ConfigError
+from bytegolf.numeric.schedule import ramp
+from bytegolf.on_torch.optim.muon import Muon as BatchedMuon
+
+
+class Optimizers:
+    """Muon and torch.optim.AdamW, each holding the parameters of the roles assigned to it.
+
+    Raises ConfigError when a role of the model has no optimizer, or Muon gets a tensor that is no matrix.
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        roles: Mapping[str, Role],
+        train: Train,
+        ns_dtype: torch.dtype,
+    ) -> None:
+        assert parameters.keys() == roles.keys()
+        self.optimizers: list[torch.optim.Optimizer] = []
+        adam_groups, covered = [], 0
+        for role in dict.fromkeys(roles.values()):
+            members = [parameters[name] for name in parameters if roles[name] == role]
+            config = train.optimizers.get(role)
+            if config is None:
+                raise ConfigError(
+                    "every role of the model needs an optimizer",
+                    got=f"{len(members)} tensors of role {role!r} without one",
+                    where=f"train.optimizers.{role}",
+                    fix=f"e.g. -o train.optimizers.{role}='{{kind=\"adamw\", lr=0.02}}'",
+                )
+            covered += len(members)
+            if isinstance(config, Muon):
+                self.optimizers.append(_muon(members, role, config, ns_dtype))
+            else:
+                adam_groups.append(_adamw_group(members, config))
+        if adam_groups:
+            self.optimizers.append(torch.optim.AdamW(adam_groups, fused=True))
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["base_lr"] = group["lr"]
+        in_groups = [id(p) for o in self.optimizers for g in o.param_groups for p in g["params"]]
+        assert covered == len(parameters) == len(set(in_groups)) == len(in_groups), "cover is not exact"
+
+    def step(self, multiplier: float, step: int) -> None:
+        """One update at the scheduled learning rates; `step` counts from 0 and drives the momentum warm-up."""
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["base_lr"] * multiplier
+                if "momentum_ramp" in group:
+                    group["momentum"] = ramp(step, *group["momentum_ramp"])
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+
+def _muon(
+    members: list[nn.Parameter], role: Role, config: Muon, ns_dtype: torch.dtype
+) -> torch.optim.Optimizer:
+    if any(p.ndim != 2 for p in members):
+        raise ConfigError(
+            "muon orthogonalises matrices",
+            got=f"role {role!r}, which holds vectors or scalars",
+            where=f"train.optimizers.{role}.kind",
+            fix="use adamw for this role",
+        )
+    muon = BatchedMuon(
+        members, lr=config.lr, weight_decay=config.weight_decay, momentum=config.momentum, ns_dtype=ns_dtype
+    )
+    muon.param_groups[0]["momentum_ramp"] = (
+        config.momentum_start,
+        config.momentum,
+        config.momentum_warmup_steps,
+    )
+    return muon
+
+
+def _adamw_group(members: list[nn.Parameter], config: AdamW) -> dict[str, object]:
+    return {
+        "params": members,
+        "lr": config.lr,
+        "weight_decay": config.weight_decay,
+        "betas": config.betas,
+        "eps": config.eps,
+    }
