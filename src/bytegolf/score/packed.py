@@ -1,0 +1,48 @@
+"""A packed model brought back to life: file -> config, tokenizer and a backend with the decoded weights."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from bytegolf import registry
+from bytegolf.artifact.format import Artifact, read
+from bytegolf.config.load import resolve
+from bytegolf.config.schema import Config
+from bytegolf.data import tokenizer as tokenizers
+from bytegolf.data.tokenizer import Tokenizer
+from bytegolf.errors import ArtifactError, DataError
+from bytegolf.model.backend import Backend
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What a .golf file holds, ready to run. sha256 and nbytes are those of the file."""
+
+    artifact: Artifact
+    config: Config
+    tokenizer: Tokenizer
+    backend: Backend
+    sha256: str
+    nbytes: int
+
+
+def load_packed(path: Path, device: str = "auto") -> Packed:
+    """Read, check and decode. Raises ArtifactError for a damaged file or one whose parts do not fit together."""
+    artifact = read(path)
+    data = path.read_bytes()
+    config = resolve(dict(artifact.config), where=path)
+    try:
+        tokenizer = tokenizers.from_bytes(artifact.tokenizer.blob)
+    except DataError as error:
+        raise ArtifactError(f"the tokenizer inside is damaged: {error.rule}", where=path) from None
+    if (tokenizer.vocab_size, tokenizer.bos_id) != (config.model.vocab_size, config.model.bos_id):
+        raise ArtifactError(
+            f"the model inside has {config.model.vocab_size} vocabulary entries and BOS {config.model.bos_id}",
+            got=f"a tokenizer of {tokenizer.vocab_size} and BOS {tokenizer.bos_id}",
+            where=path,
+        )
+    backend: Backend = registry.lookup("backend", "torch")(config.model, device=device)
+    backend.load(artifact.weights())
+    return Packed(artifact, config, tokenizer, backend, hashlib.sha256(data).hexdigest(), len(data))
