@@ -1,0 +1,157 @@
+"""bytegolf score: bits per byte of held-out text, from the packed file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from bytegolf.cli import datasets
+from bytegolf.cli.output import CACHE, DEVICE, JSON, Output
+
+if TYPE_CHECKING:
+    from bytegolf.data.dataset import Dataset
+    from bytegolf.model.backend import Backend
+    from bytegolf.score.bpb import Score
+    from bytegolf.score.packed import Packed
+
+HELP = """Score a packed model on held-out text.
+
+The score is bits per byte of the raw text, lower is better.
+
+The model is the one read back from the file. Each token is predicted once, with a sliding window of `--context`
+tokens that moves by `--stride`; a smaller stride gives every token more context and costs more time. When the
+file lies in its run directory, the unpacked weights are scored too, so that the cost of packing shows. Beside
+it stand general compressors on the same bytes; those that learn from a dictionary get as many bytes of
+training text as the model has.
+
+Example: `bytegolf score runs/pocket/model.golf`
+
+Example: `bytegolf score model.golf --data data/book --stride 64 --no-baselines --json`
+"""
+
+
+def command(
+    artifact: Path = typer.Argument(help="A .golf file."),
+    data: str = typer.Option("stdlib", help="A dataset folder or an embedded corpus."),
+    context: int | None = typer.Option(
+        None, min=1, help="Tokens a window may see.  [default: score.context]"
+    ),
+    stride: int | None = typer.Option(None, min=1, help="Tokens a window moves.  [default: score.stride]"),
+    baselines: bool = typer.Option(True, help="Score general compressors on the same bytes."),
+    unpacked: bool = typer.Option(True, help="Score the weights of the run too, where they are at hand."),
+    device: str = DEVICE,
+    cache: Path | None = CACHE,
+    as_json: bool = JSON,
+) -> dict[str, Any]:
+    from bytegolf.score.packed import load_packed
+
+    output = Output(as_json)
+    packed = load_packed(artifact, device)
+    dataset = datasets.find_or_build(output, data, packed.config.model.vocab_size, cache)
+    _check_same_tokenizer(packed, dataset, artifact)
+    window = context or packed.config.score.context or packed.config.model.context
+    step = stride or packed.config.score.stride
+    result = _score(output, "scoring the packed model", packed.backend, dataset, window, step)
+    before = _score_unpacked(output, artifact, packed, dataset, window, step) if unpacked else None
+    compressed = _run_baselines(output, dataset, packed.nbytes) if baselines else {}
+    _show(output, packed, result, before, compressed)
+    summary = {
+        "artifact": str(artifact),
+        "artifact_bytes": packed.nbytes,
+        "artifact_sha256": packed.sha256,
+        **result.to_json(),
+        "unpacked_bpb": before.bpb if before else None,
+        "baselines": compressed,
+    }
+    output.finish(summary)
+    return summary
+
+
+def _check_same_tokenizer(packed: Packed, dataset: Dataset, artifact: Path) -> None:
+    from bytegolf.errors import DataError
+
+    if packed.tokenizer.sha256 != dataset.tokenizer.sha256:
+        raise DataError(
+            "the dataset must be tokenized with the tokenizer inside the artifact",
+            got=f"{dataset.tokenizer.sha256[:12]} in the dataset, {packed.tokenizer.sha256[:12]} in {artifact}",
+            where=dataset.folder,
+            fix="pass the --data that the model was trained on",
+        )
+
+
+def _score(
+    output: Output, title: str, backend: Backend, dataset: Dataset, context: int, stride: int
+) -> Score:
+    from bytegolf.score.bpb import score
+
+    split = dataset.manifest.splits.val
+    text = dataset.text("val")  # checks bytes and sha256 against the manifest
+    with output.progress(title) as report:
+        return score(
+            backend,
+            dataset.val_tokens(),
+            n_bytes=len(text),
+            documents=split.documents,
+            text_sha256=split.sha256,
+            context=context,
+            stride=stride,
+            report=report,
+        )
+
+
+def _score_unpacked(
+    output: Output, artifact: Path, packed: Packed, dataset: Dataset, context: int, stride: int
+) -> Score | None:
+    """The score of the run's own weights, when the artifact lies in the directory of the run it came from."""
+    from bytegolf.train.run_dir import SUMMARY, open_run
+
+    if not (artifact.parent / SUMMARY).is_file():
+        return None
+    run = open_run(artifact.parent)
+    if run.config.model != packed.config.model:
+        output.tell("the run beside the artifact holds another model; its weights are not scored")
+        return None
+    packed.backend.load(run.weights())
+    before = _score(output, "scoring the weights before packing", packed.backend, dataset, context, stride)
+    packed.backend.load(packed.artifact.weights())
+    return before
+
+
+def _run_baselines(output: Output, dataset: Dataset, budget: int) -> dict[str, dict[str, Any]]:
+    from bytegolf.score.baselines import run_baselines
+
+    output.tell("compressing the same bytes with general compressors")
+    results = run_baselines(dataset.text("val"), dataset.text("train"), budget)
+    return {name: result.to_json() for name, result in results.items()}
+
+
+def _show(
+    output: Output,
+    packed: Packed,
+    result: Score,
+    before: Score | None,
+    compressed: dict[str, dict[str, Any]],
+) -> None:
+    rows = [["packed model", f"{result.bpb:.4f}", f"{packed.nbytes:,}"]]
+    if before is not None:
+        rows.append(["before packing (float32)", f"{before.bpb:.4f}", ""])
+        rows.append(["cost of packing", f"{result.bpb - before.bpb:+.4f}", ""])
+    output.table(["", "bits per byte", "model bytes"], rows)
+    output.show()
+    for name, row in compressed.items():
+        if "skipped" in row:
+            output.tell(f"{name}: {row['skipped']}")
+    figures = sorted((row["bpb"], name) for name, row in compressed.items() if "bpb" in row)
+    if figures:
+        output.table(
+            ["the same bytes by", "bits per byte", "packed model"],
+            [[name, f"{bpb:.4f}", f"{100 * (result.bpb / bpb - 1):+.1f} %"] for bpb, name in figures],
+        )
+        output.show()
+    output.show(
+        f"{result.targets:,} targets, {result.bytes:,} bytes, {result.documents:,} documents; "
+        f"context {result.context}, stride {result.stride}; {result.seconds:.1f} s on {packed.backend.device}"
+    )
+    output.show(f"text sha256 {result.text_sha256[:16]}  artifact sha256 {packed.sha256[:16]}")
