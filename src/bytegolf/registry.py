@@ -42,7 +42,11 @@ HOMES: dict[str, dict[str, str]] = {
 }
 
 VARIANTS: dict[str, dict[str, str]] = {
-    "mixer": {"smear_lerp": "smear_lerp:SmearLerp", "bigram_hash": "bigram_hash:BigramHash"},
+    "mixer": {
+        "smear_lerp": "smear_lerp:SmearLerp",
+        "bigram_hash": "bigram_hash:BigramHash",
+        "ngram_recall": "ngram_recall:NgramRecall",
+    },
     "attention": {"gqa": "gqa:Gqa"},
     "mlp": {"relu2": "relu2:Relu2"},
     "plan": {"unet": "unet:Unet", "plain": "plain:Plain"},

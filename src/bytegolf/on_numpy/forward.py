@@ -58,9 +58,9 @@ def _embed(model: Model, w: Weights, ids_T: NDArray[np.int64]) -> Floats:
     ]
     for spec, run, tensors in mixers:
         if spec.placement == "before_norm":
-            x_TD = run(spec, model, tensors, x_TD, ids_T)
+            x_TD = run(spec, model, tensors, x_TD, ids_T, w["embed.weight"])
     x_TD = rms_norm(x_TD)
     for spec, run, tensors in mixers:
         if spec.placement == "after_norm":
-            x_TD = run(spec, model, tensors, x_TD, ids_T)
+            x_TD = run(spec, model, tensors, x_TD, ids_T, w["embed.weight"])
     return x_TD

@@ -33,10 +33,10 @@ class Embedding(Declared):
     def forward(self, ids_BT: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         x_BTD = F.embedding(ids_BT, self.weight).to(dtype)
         for i in self.before:
-            x_BTD = self.mixers[i](x_BTD, ids_BT)
+            x_BTD = self.mixers[i](x_BTD, ids_BT, self.weight)
         x_BTD = rms_norm(x_BTD)
         for i in self.after:
-            x_BTD = self.mixers[i](x_BTD, ids_BT)
+            x_BTD = self.mixers[i](x_BTD, ids_BT, self.weight)
         return x_BTD
 
 

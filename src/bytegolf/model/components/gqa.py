@@ -14,7 +14,8 @@ class Gqa(Component):
     """q (H, hd), k and v (K, hd) per token with hd = dim / heads; query head i reads kv head i // (H / K).
 
     q and k are RMS-normed over hd, rotated by RoPE, then q is multiplied by its head's gain:
-    out = proj(softmax(causal(q k^T / sqrt(hd))) v). The projection starts at zero.
+    out = proj(softmax(causal(q k^T / sqrt(hd))) v). The projection starts at zero. With `window` w > 0 a token
+    attends to itself and the w - 1 tokens before it (Child et al. 2019); 0 means all of them.
     """
 
     kind: Literal["gqa"]
@@ -22,6 +23,7 @@ class Gqa(Component):
     kv_heads: int = Field(ge=1)
     q_gain: float = 1.5
     rope_base: float = Field(10_000.0, gt=1)
+    window: int = Field(0, ge=0)
 
     def check(self, model: Model) -> None:
         if model.dim % self.heads:
@@ -43,4 +45,4 @@ class Gqa(Component):
 
     def flops(self, model: Model) -> int:
         weights = sum(t.size for t in self.tensors(model) if t.role == "matrix")
-        return 2 * weights + 2 * 2 * model.dim * model.context
+        return 2 * weights + 2 * 2 * model.dim * min(self.window or model.context, model.context)

@@ -16,7 +16,9 @@ def Gqa(spec: Spec, model: Model, w: Weights, x_TD: Floats) -> Floats:  # noqa: 
     group = spec.heads // spec.kv_heads
     k_HTd, v_HTd = np.repeat(k_KTd, group, axis=0), np.repeat(v_KTd, group, axis=0)
     scores_HTT = q_HTd @ k_HTd.transpose(0, 2, 1) / np.sqrt(q_HTd.shape[-1])
-    scores_HTT = np.where(np.tri(len(x_TD), dtype=bool), scores_HTT, -np.inf)
+    distance_TT = np.subtract.outer(np.arange(len(x_TD)), np.arange(len(x_TD)))
+    seen_TT = (distance_TT >= 0) & (distance_TT < (spec.window or len(x_TD)))
+    scores_HTT = np.where(seen_TT, scores_HTT, -np.inf)
     weights_HTT = np.exp(scores_HTT - scores_HTT.max(axis=-1, keepdims=True))
     weights_HTT /= weights_HTT.sum(axis=-1, keepdims=True)
     joined_TD = (weights_HTT @ v_HTd).transpose(1, 0, 2).reshape(len(x_TD), -1)

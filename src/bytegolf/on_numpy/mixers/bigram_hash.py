@@ -10,7 +10,9 @@ from bytegolf.model.components.bigram_hash import BigramHash as Spec
 from bytegolf.on_numpy.ops import Floats, Weights
 
 
-def BigramHash(spec: Spec, model: Model, w: Weights, x_TD: Floats, ids_T: NDArray[np.int64]) -> Floats:  # noqa: N802
+def BigramHash(  # noqa: N802
+    spec: Spec, model: Model, w: Weights, x_TD: Floats, ids_T: NDArray[np.int64], embedding_VD: Floats
+) -> Floats:
     pairs_Td = w["table"][buckets(spec, model.bos_id, ids_T)]
     return np.asarray(x_TD + w["scale"] * (pairs_Td @ w["proj"].T))
 

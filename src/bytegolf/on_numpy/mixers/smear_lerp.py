@@ -10,7 +10,9 @@ from bytegolf.model.components.smear_lerp import SmearLerp as Spec
 from bytegolf.on_numpy.ops import Floats, Weights
 
 
-def SmearLerp(spec: Spec, model: Model, w: Weights, x_TD: Floats, ids_T: NDArray[np.int64]) -> Floats:  # noqa: N802
+def SmearLerp(  # noqa: N802
+    spec: Spec, model: Model, w: Weights, x_TD: Floats, ids_T: NDArray[np.int64], embedding_VD: Floats
+) -> Floats:
     gate_TD = np.broadcast_to(1.0 / (1.0 + np.exp(-w["gate"])), x_TD.shape)
     if spec.stop_at_bos:
         gate_TD = np.where((ids_T == model.bos_id)[:, None], 0.0, gate_TD)

@@ -20,7 +20,7 @@ class BigramHash(Declared):
         self.buckets = spec.buckets
         self.bos_id = model.bos_id if spec.stop_at_bos else None
 
-    def forward(self, x_BTD: torch.Tensor, ids_BT: torch.Tensor) -> torch.Tensor:
+    def forward(self, x_BTD: torch.Tensor, ids_BT: torch.Tensor, embedding_VD: torch.Tensor) -> torch.Tensor:
         pairs_BTd = F.embedding(self.bucket(ids_BT), self.table)
         return x_BTD + self.scale.to(x_BTD.dtype) * F.linear(pairs_BTd.to(x_BTD.dtype), self.proj)
 

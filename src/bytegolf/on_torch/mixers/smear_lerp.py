@@ -17,7 +17,7 @@ class SmearLerp(Declared):
         super().__init__(spec.tensors(model))
         self.bos_id = model.bos_id if spec.stop_at_bos else None
 
-    def forward(self, x_BTD: torch.Tensor, ids_BT: torch.Tensor) -> torch.Tensor:
+    def forward(self, x_BTD: torch.Tensor, ids_BT: torch.Tensor, embedding_VD: torch.Tensor) -> torch.Tensor:
         gate = torch.sigmoid(self.gate).to(x_BTD.dtype)
         if self.bos_id is not None:
             gate = gate * (ids_BT != self.bos_id).unsqueeze(-1)
