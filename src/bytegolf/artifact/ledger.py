@@ -117,7 +117,7 @@ def suggest(
     artifact_total: int,
     budget: int,
 ) -> list[Alternative]:
-    """Changes of codecs that fit, at most four, nearest to the budget first: ("-o pack.codecs.matrix=int5", total bytes).
+    """Changes of codecs that fit, at most four, nearest to the budget first: (the option to give, total bytes).
 
     One role at a time, then pairs of roles neither of which suffices alone. When none of these fits: one entry,
     the smallest size that any codecs reach (it may take more than two changes, and may fit or not). The totals

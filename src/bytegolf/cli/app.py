@@ -1,11 +1,14 @@
 """The command tree and the one place where errors become messages and exit codes.
 
-0: done. 2: the user's mistake, one message, no traceback. 130: Ctrl-C. A bug of ours keeps its traceback.
+0: done. 2: the user's mistake or the machine's refusal (a full disk), one message, no traceback. 130: Ctrl-C.
+141: the reader of a pipe left, as the shell counts it for other tools. A bug of ours keeps its traceback.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +19,9 @@ from bytegolf import __version__
 from bytegolf.cli import data, demo, generate, pack, score, train
 from bytegolf.errors import UserError
 
+MISTAKE = 2
 INTERRUPTED = 130
+READER_LEFT = 141
 
 # typer carries its own copy of click, under a private name; its public exceptions lead to the base class.
 UsageProblem: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
@@ -56,30 +61,58 @@ def root(
 
 def run(arguments: Sequence[str]) -> Any:
     """One command, as from the shell; returns what the command returns and raises what it raises."""
-    return app(list(arguments), standalone_mode=False, prog_name="bytegolf")
+    result = app(list(arguments), standalone_mode=False, prog_name="bytegolf")
+    if type(result) is int and result == INTERRUPTED:  # what typer makes of Ctrl-C
+        raise KeyboardInterrupt
+    return result
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The console script."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in words
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot spell a letter stops nothing
     try:
         result = run(words)
+        sys.stdout.flush()
     except UserError as error:
-        _complain(error, as_json="--json" in words)
-        return 2
+        return _complain(error, as_json)
     except UsageProblem as error:
         error.show()
-        return 2
+        return _as_json(UserError(error.format_message()), as_json)
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted", file=sys.stderr)
+        _as_json(UserError("interrupted"), as_json)
         return INTERRUPTED
+    except (BrokenPipeError, SystemExit):  # rich and typer make the second of the first
+        return _reader_left()
+    except OSError as error:
+        if error.errno is None:  # not the system's answer but, say, a library that does not load
+            raise
+        return _complain(UserError(f"{error.strerror}", where=error.filename), as_json)
     if isinstance(result, int):  # what click gives for --help, --version and typer.Exit
         return result
     return INTERRUPTED if isinstance(result, dict) and result.get("interrupted") else 0
 
 
-def _complain(error: UserError, *, as_json: bool) -> None:
+def _complain(error: UserError, as_json: bool) -> int:
     print(f"error: {error}", file=sys.stderr)
-    if as_json:
+    return _as_json(error, as_json)
+
+
+def _as_json(error: UserError, wanted: bool) -> int:
+    if wanted:
         parts = {"rule": error.rule, "got": error.got, "where": error.where, "fix": error.fix}
-        print(json.dumps({"error": {k: v if v is None else str(v) for k, v in parts.items()}}))
+        print(json.dumps({"error": {k: v if v is None else str(v) for k, v in parts.items()}}), flush=True)
+    return MISTAKE
+
+
+def _reader_left() -> int:
+    """Nobody reads any more: what Python still holds for either stream goes nowhere, without a complaint."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is not None:
+            os.dup2(nowhere, stream.fileno())
+    return READER_LEFT

@@ -30,7 +30,13 @@ def build(
     corpus: str | None = typer.Argument(None, help="stdlib or stdlib-docs."),
     source: Path | None = typer.Option(None, help="A text file, a folder, or a .jsonl file."),
     out: Path | None = typer.Option(None, help="Folder of the dataset; needed with --source."),
-    vocab: int = typer.Option(1024, min=2, max=65_536, help="Entries of the tokenizer, BOS included."),
+    vocab: int | None = typer.Option(
+        None,
+        min=2,
+        max=65_536,
+        help=f"Entries of the tokenizer, BOS included.  [default: {datasets.DEFAULT_VOCAB}]",
+        show_default=False,
+    ),
     tokenizer: str = typer.Option("bpe", help="bpe, or bytes (257 entries, no training)."),
     force: bool = typer.Option(False, "--force", help="Replace a dataset that is there already."),
     cache: Path | None = CACHE,
@@ -41,7 +47,7 @@ def build(
         raise typer.BadParameter("give the name of a corpus or --source, one of them")
     if source is not None and out is None:
         raise typer.BadParameter("--source needs --out, the folder of the dataset")
-    vocab = 257 if tokenizer == "bytes" else vocab
+    vocab = vocab or datasets.default_vocab(tokenizer)
     folder = out or datasets.named(corpus or "", vocab, cache, tokenizer)
     dataset = datasets.build(
         output, corpus=corpus, source=source, folder=folder, vocab=vocab, tokenizer=tokenizer, force=force

@@ -6,13 +6,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bytegolf.cli.output import Output
+from bytegolf.errors import DataError
 
 if TYPE_CHECKING:
     from bytegolf.data.dataset import Dataset
 
 
+DEFAULT_VOCAB = 1024
+
+
+def default_vocab(tokenizer: str) -> int:
+    """Entries of a tokenizer when the user names no number. Raises ConfigError for an unknown kind."""
+    from bytegolf import registry
+
+    registry.lookup("tokenizer", tokenizer, where="--tokenizer")
+    return 257 if tokenizer == "bytes" else DEFAULT_VOCAB
+
+
 def cache_folder(cache: Path | None) -> Path:
-    return cache or Path.home() / ".cache" / "bytegolf"
+    if cache is not None:
+        return cache
+    try:
+        return Path.home() / ".cache" / "bytegolf"
+    except RuntimeError:
+        raise DataError(
+            "this user has no home directory to keep datasets in", fix="pass --cache DIR"
+        ) from None
 
 
 def named(corpus: str, vocab: int, cache: Path | None, tokenizer: str = "bpe") -> Path:
@@ -20,7 +39,7 @@ def named(corpus: str, vocab: int, cache: Path | None, tokenizer: str = "bpe") -
     from bytegolf.data.dataset import locate_dataset
 
     folder = locate_dataset(corpus, vocab, cache_folder(cache))
-    return folder if tokenizer == "bpe" else folder.with_name(folder.name.replace("-bpe257", f"-{tokenizer}"))
+    return folder.with_name(folder.name.replace(f"-bpe{vocab}", f"-{tokenizer}{vocab}"))
 
 
 def build(

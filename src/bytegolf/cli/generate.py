@@ -13,7 +13,7 @@ HELP = """Continue a prompt with a packed model.
 
 Example: `bytegolf generate runs/pocket/model.golf --prompt "def "`
 
-Example: `bytegolf generate model.golf --prompt "import " --tokens 400 --temperature 0.5 --seed 7`
+Example: `bytegolf generate model.golf --prompt "import " --temperature 0.5`
 """
 
 

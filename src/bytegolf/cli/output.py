@@ -25,9 +25,8 @@ class Output:
     """`tell` writes a line for the user, `result` the outcome of the command."""
 
     def __init__(self, as_json: bool) -> None:
-        from rich.console import (
-            Console,
-        )  # here and below: rich takes a while to import, --help needs none of it
+        # Here and below: rich takes a while to import, and --help needs none of it.
+        from rich.console import Console
 
         self.as_json = as_json
         self.notes = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -44,7 +43,9 @@ class Output:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+        if title is not None:
+            self.results.print(Text(title, style="bold"))
+        table = Table(box=None, pad_edge=False)
         for i, header in enumerate(headers):
             table.add_column(header, justify="left" if i == 0 else "right", no_wrap=True)
         for row in rows:

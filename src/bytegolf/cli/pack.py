@@ -21,7 +21,7 @@ larger than the budget is not written: the message says by how much it is over a
 
 Example: `bytegolf pack runs/pocket`
 
-Example: `bytegolf pack runs/pocket --budget 800000 -o pack.codecs.matrix=int5 --out small.golf`
+Example: `bytegolf pack runs/pocket -o pack.codecs.matrix=int5 --out a.golf`
 """
 
 
@@ -41,6 +41,9 @@ def command(
     from bytegolf.train.run_dir import open_run
 
     output = Output(as_json)
+    path = out or run / "model.golf"
+    if path.is_dir():
+        raise typer.BadParameter(f"--out names the file, and {path} is a folder")
     opened = open_run(run)
     extra = [] if budget is None else [f"pack.budget={budget}"]
     config = with_pack_overrides(opened, [*override, *extra])
@@ -51,7 +54,6 @@ def command(
         roles = {t.name: t.role for t in artifact.tensors}
         codecs = {t.role: t.codec for t in artifact.tensors}
         within(spent, limit, suggest(opened.weights(), roles, codecs, spent.total, limit))
-    path = out or run / "model.golf"
     golf.write(path, artifact)
     output.table(
         ["role" if not tensors else "tensor", "codec", "bytes", "elements", "bits/weight"],

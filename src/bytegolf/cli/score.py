@@ -28,7 +28,7 @@ training text as the model has.
 
 Example: `bytegolf score runs/pocket/model.golf`
 
-Example: `bytegolf score model.golf --data data/book --stride 64 --no-baselines --json`
+Example: `bytegolf score model.golf --data data/book --stride 64 --json`
 """
 
 
@@ -105,6 +105,7 @@ def _score_unpacked(
     output: Output, artifact: Path, packed: Packed, dataset: Dataset, context: int, stride: int
 ) -> Score | None:
     """The score of the run's own weights, when the artifact lies in the directory of the run it came from."""
+    from bytegolf.errors import RunError
     from bytegolf.train.run_dir import SUMMARY, open_run
 
     if not (artifact.parent / SUMMARY).is_file():
@@ -113,7 +114,12 @@ def _score_unpacked(
     if run.config.model != packed.config.model:
         output.tell("the run beside the artifact holds another model; its weights are not scored")
         return None
-    packed.backend.load(run.weights())
+    try:
+        weights = run.weights()
+    except RunError as error:
+        output.tell(f"the weights before packing are not scored: {error.rule} (in {error.where})")
+        return None
+    packed.backend.load(weights)
     before = _score(output, "scoring the weights before packing", packed.backend, dataset, context, stride)
     packed.backend.load(packed.artifact.weights())
     return before

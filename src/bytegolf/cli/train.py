@@ -18,7 +18,7 @@ stops, averages and saves; twice leaves at once.
 
 Example: `bytegolf train pocket --seconds 180`
 
-Example: `bytegolf train pocket --out runs/wide -o model.dim=192 -o train.optimizers.matrix.lr=0.03`
+Example: `bytegolf train pocket --out runs/wide -o model.dim=192`
 """
 
 

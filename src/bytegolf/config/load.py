@@ -102,9 +102,8 @@ def _text_of(source: str, chain: tuple[str, ...]) -> tuple[str, str]:
         try:
             return path.read_text(encoding="utf-8"), str(path)
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                f"cannot read the config file: {error}", where=chain[-1] if chain else None
-            ) from None
+            named_by = f" (named by {chain[-1]})" if chain else ""
+            raise ConfigError(f"cannot read the config file: {error}", where=f"{path}{named_by}") from None
     if source not in preset_names():
         raise ConfigError(f"unknown preset {source!r}", fix=did_you_mean(source, preset_names()))
     file = resources.files("bytegolf") / "presets" / f"{source}.toml"

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    field_validator,
+    model_validator,
+)
 
 from bytegolf import registry
 
@@ -43,7 +51,7 @@ class SlotMarker:
         kind = value.get("kind")
         if kind not in registry.VARIANTS[self.slot]:
             known = ", ".join(registry.names(self.slot))
-            raise ValueError(f"a {self.slot} needs a known kind, got {kind!r}; known: {known}")
+            raise ValueError(f"the slot {self.slot} needs a known kind, got {kind!r}; known: {known}")
         return registry.lookup(self.slot, kind).model_validate(value)
 
 
@@ -148,7 +156,7 @@ class Train(Frozen):
     steps: int | None = Field(None, ge=1)
     tokens: int | None = Field(None, ge=1)
     rows: int = Field(ge=1)
-    seed: int = Field(1337, ge=0)
+    seed: int = Field(1337, ge=0, lt=1 << 64)
     optimizers: dict[Role, Optimizer]
     schedule: Schedule = Schedule()
     averaging: Averaging = NoAveraging(kind="none")
@@ -163,18 +171,27 @@ class Train(Frozen):
         return self
 
 
+CODECS: dict[Role, str] = {
+    "embed": "int8",
+    "table": "int8",
+    "matrix": "int6",
+    "head": "int8",
+    "gate": "fp16",
+    "scalar": "fp16",
+}
+
+
 class Pack(Frozen):
     """How weights become bytes: a codec per role, and the bytes the whole artifact may have (0 = no limit)."""
 
     budget: int = Field(0, ge=0)
-    codecs: dict[Role, str] = {
-        "embed": "int8",
-        "table": "int8",
-        "matrix": "int6",
-        "head": "int8",
-        "gate": "fp16",
-        "scalar": "fp16",
-    }
+    codecs: dict[Role, str] = CODECS
+
+    @field_validator("codecs", mode="before")
+    @classmethod
+    def _complete(cls, value: Any) -> Any:
+        """A role that is not named keeps its codec."""
+        return CODECS | value if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _known(self) -> Pack:

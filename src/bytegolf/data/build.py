@@ -55,7 +55,7 @@ def build_dataset(
     Cost: about 1 s per MB of text; the text is held in memory.
     Raises DataError if the folder exists, the text cannot be split or tokenized, or the disk refuses.
     """
-    folder = Path(folder)
+    folder = Path(os.path.abspath(folder))  # `.` has no name to put a temporary one beside
     _check_target(folder, force)
     if shard_tokens < 1:
         raise DataError("a shard must hold at least one token", got=shard_tokens, where="shard_tokens")

@@ -145,7 +145,7 @@ def locate_dataset(name_or_folder: str, vocab_size: int, cache_dir: Path) -> Pat
         raise DataError(
             f"a dataset is a folder with a {MANIFEST}",
             got=name_or_folder,
-            fix=f"build one from it: bytegolf data build --source {name_or_folder}",
+            fix=f"build one from it: bytegolf data build --source {name_or_folder} --out NEW_FOLDER",
         )
     raise DataError(
         "a dataset is a folder or the name of an embedded corpus",

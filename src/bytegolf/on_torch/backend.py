@@ -19,6 +19,8 @@ from bytegolf.on_torch.device import choose_device, choose_precision
 from bytegolf.on_torch.gpt import Gpt
 from bytegolf.on_torch.optim.groups import Optimizers
 
+MOST_LOGITS = 1 << 24  # rows are scored in pieces, so that logits take 64 MiB and not gigabytes
+
 
 class TorchBackend:
     """A `model.backend.Backend`. Inference runs in float32; training in the precision of its config."""
@@ -47,7 +49,12 @@ class TorchBackend:
 
     @torch.inference_mode()
     def nll(self, ids: Ids, targets: Ids) -> Floats:
-        result: NDArray[np.float32] = self.gpt.nll(self._put(ids), self._put(targets)).cpu().numpy()
+        at_once = max(1, MOST_LOGITS // (ids.shape[1] * self.model.vocab_size))
+        parts = [
+            self.gpt.nll(self._put(ids[i : i + at_once]), self._put(targets[i : i + at_once])).cpu().numpy()
+            for i in range(0, len(ids), at_once)
+        ]
+        result: NDArray[np.float32] = np.concatenate(parts)
         return result
 
     @torch.inference_mode()

@@ -14,6 +14,7 @@ from bytegolf.data import tokenizer as tokenizers
 from bytegolf.data.tokenizer import Tokenizer
 from bytegolf.errors import ArtifactError, DataError
 from bytegolf.model.backend import Backend
+from bytegolf.model.spec import manifest
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,12 @@ def load_packed(path: Path, device: str = "auto") -> Packed:
             f"the model inside has {config.model.vocab_size} vocabulary entries and BOS {config.model.bos_id}",
             got=f"a tokenizer of {tokenizer.vocab_size} and BOS {tokenizer.bos_id}",
             where=path,
+        )
+    stored = {tensor.name: tensor.shape for tensor in artifact.tensors}
+    if stored != {tensor.name: tensor.shape for tensor in manifest(config.model).tensors}:
+        # Before the model is built: the sizes of the config are the word of whoever wrote the file.
+        raise ArtifactError(
+            "the tensors inside are not those of the model that the header describes", where=path
         )
     backend: Backend = registry.lookup("backend", "torch")(config.model, device=device)
     backend.load(artifact.weights())

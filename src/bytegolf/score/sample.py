@@ -29,7 +29,7 @@ def sample_text(
     """
     stream = np.random.Generator(np.random.Philox(seed))
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    ids = [tokenizer.bos_id, *tokenizer.encode(prompt.encode()).tolist()]
+    ids = [tokenizer.bos_id, *tokenizer.encode(prompt.encode("utf-8", "surrogateescape")).tolist()]
     for _ in range(tokens):
         logits = backend.next_logits(np.asarray(ids[-context:], np.int64))
         token = draw(logits, temperature, top_p, stream)

@@ -10,7 +10,7 @@ from bytegolf.artifact.pack import pack
 from bytegolf.config.load import to_tree, with_overrides
 from bytegolf.config.schema import Config
 from bytegolf.data import tokenizer as tokenizers
-from bytegolf.errors import ConfigError
+from bytegolf.errors import ConfigError, RunError
 from bytegolf.model.spec import manifest
 from bytegolf.train.run_dir import Run
 
@@ -54,5 +54,8 @@ def with_pack_overrides(run: Run, overrides: Sequence[str]) -> Config:
 
 
 def provenance(summary: dict[str, Any]) -> dict[str, Any]:
+    """What of run.json travels. Raises RunError when a key is missing."""
+    if missing := {*PROVENANCE, "data"} - summary.keys():
+        raise RunError("run.json must be the one that training wrote", got=f"none of {sorted(missing)}")
     data = {key: value for key, value in summary["data"].items() if key != "folder"}
     return {**{key: summary[key] for key in PROVENANCE}, "data": data}

@@ -62,6 +62,8 @@ def open_run(path: Path) -> Run:
         tokenizer = (path / TOKENIZER).read_bytes()
     except (OSError, ValueError) as error:
         raise RunError(f"the run directory is damaged: {error}", where=path) from None
+    if not isinstance(summary, dict):
+        raise RunError("the run directory is damaged: run.json holds no object", where=path)
     return Run(path, load_config(str(path / CONFIG)), tokenizer, summary)
 
 
@@ -71,7 +73,7 @@ def create_run(path: Path, config: Config, tokenizer: bytes, *, force: bool) -> 
     Raises RunError when something is in the way or the directory cannot be written.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        is_run = (path / CONFIG).is_file()
+        is_run = (path / CONFIG).is_file() and (path / TOKENIZER).is_file()  # others have a config.toml too
         if not force or not is_run:
             raise RunError(
                 "the run directory exists already" if is_run else "something that is no run is in the way",
