@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from hypothesis import HealthCheck, settings
 
 # The same examples on every run and no deadlines: a test says true or false, never fast or slow.
@@ -9,3 +10,6 @@ settings.register_profile(
     "laws", derandomize=True, deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("laws")
+
+# The tensors here are tiny: threads would cost more than they bring.
+torch.set_num_threads(1)
