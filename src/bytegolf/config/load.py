@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
 
 import tomlkit
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from bytegolf import registry
-from bytegolf.config.schema import BUDGETS, Config, SlotMarker
+from bytegolf.config.schema import BUDGETS, Config, SlotMarker, Variant
 from bytegolf.errors import ConfigError, did_you_mean
 
 
@@ -67,6 +69,8 @@ def parse_override(text: str) -> dict[str, Any]:
     parts = [part.strip() for part in key.split(".")]
     if not equals or not all(parts):
         raise ConfigError("an override reads key=value", got=repr(text), fix="e.g. -o train.steps=200")
+    if "\n" in text:
+        raise ConfigError("an override is one line", got=repr(text), fix="pass -o once for each key")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
@@ -92,7 +96,7 @@ def _read(source: str, chain: tuple[str, ...]) -> dict[str, Any]:
     if not isinstance(parent, str):
         raise ConfigError("extends must be a preset name or a path", got=repr(parent), where=origin)
     if parent not in preset_names():  # a path is meant relative to the file that names it
-        parent = str(Path(origin).parent / parent)
+        parent = os.path.abspath(Path(origin).parent / parent)
     return _merge(_read(parent, (*chain, source)), tree)
 
 
@@ -128,14 +132,16 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 def _explain(error: dict[str, Any], tree: dict[str, Any]) -> str:
     """One line for one pydantic error: the key as the user writes it, what is wrong, what is known there."""
-    location = [part for part in error["loc"] if isinstance(part, int) or part in _keys_in(tree)]
-    key = ".".join(str(part) for part in location) or "top level"
+    *above, last = error["loc"] or ("top level",)
+    location = [part for part in above if isinstance(part, int) or part in _keys_in(tree)]
+    if error["type"] == "missing" or isinstance(last, int) or last in {*_keys_in(tree), "top level"}:
+        location.append(last)
+    key = ".".join(str(part) for part in location)
     if error["type"] == "extra_forbidden":
         return (
             f"{key}: unknown key; {did_you_mean(str(error['loc'][-1]), _known_keys(tree, error['loc'][:-1]))}"
         )
     if error["type"] == "missing":
-        key = ".".join(str(part) for part in error["loc"])
         return f"{key}: is required"
     message = error["msg"].removeprefix("Value error, ")
     return f"{key}: {message[0].lower()}{message[1:]}" + _came(error["input"])
@@ -157,41 +163,44 @@ def _keys_in(tree: Any) -> set[str]:
 def _known_keys(tree: Any, location: Sequence[str | int]) -> list[str]:
     """The keys that the table at `location` may have."""
     table: type[BaseModel] = Config
+    field: FieldInfo | None = None
     node = tree
     for part in location:
         if isinstance(node, list | tuple) and isinstance(part, int):
             node = node[part]
-            continue
-        if not isinstance(node, dict) or part not in node:
+        elif isinstance(node, dict) and part in node:
+            node, field = node[part], table.model_fields.get(str(part), field)
+        else:
             continue  # a union tag
-        node = node[part]
-        table = _table_of(table, str(part), node) or table
+        table = _table_of(field, node) or table
     return list(table.model_fields)
 
 
-def _table_of(table: type[BaseModel], key: str, node: Any) -> type[BaseModel] | None:
-    """The class that checks the value under `key` of a table, or None when it is no table of its own."""
-    field = table.model_fields.get(key)
-    kind = node.get("kind") if isinstance(node, dict) else None
-    if field is None:  # a key of a dict of variants, e.g. train.optimizers.matrix
-        return _variant_of(table, kind)
-    for marker in field.metadata:
-        if isinstance(marker, SlotMarker) and kind is not None:
-            found: type[BaseModel] = registry.lookup(marker.slot, kind)
-            return found
-    annotation = field.annotation
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return None
+def _table_of(field: FieldInfo | None, node: Any) -> type[BaseModel] | None:
+    """The class that checks the table `node` under `field`, itself or one of a list or dict of them."""
+    if field is None or not isinstance(node, dict):
+        return None
+    kind = node.get("kind")
+    slot = next(_slots_in(field), None)
+    if slot is not None:
+        found: type[BaseModel] = registry.lookup(slot, kind) if kind in registry.names(slot) else Variant
+        return found
+    classes = _classes_in(field.annotation)
+    for candidate in classes:
+        tag = candidate.model_fields.get("kind")
+        if tag is not None and kind in get_args(tag.annotation):
+            return candidate
+    return classes[0] if isinstance(field.annotation, type) and classes else None
 
 
-def _variant_of(table: type[BaseModel], kind: object) -> type[BaseModel] | None:
-    for field in table.model_fields.values():
-        for candidate in _classes_in(field.annotation):
-            tag = candidate.model_fields.get("kind")
-            if tag is not None and kind in get_args(tag.annotation):
-                return candidate
-    return None
+def _slots_in(field: Any) -> Iterator[str]:
+    """The slots that the annotation of a field names, at any depth."""
+    annotation = getattr(field, "annotation", field)
+    for part in (*getattr(field, "metadata", ()), *getattr(annotation, "__metadata__", ())):
+        if isinstance(part, SlotMarker):
+            yield part.slot
+    for part in get_args(annotation):
+        yield from _slots_in(part)
 
 
 def _classes_in(annotation: Any) -> list[type[BaseModel]]:

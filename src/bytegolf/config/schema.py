@@ -49,7 +49,7 @@ class SlotMarker:
         if not isinstance(value, dict):
             return value
         kind = value.get("kind")
-        if kind not in registry.VARIANTS[self.slot]:
+        if kind not in registry.names(self.slot):
             known = ", ".join(registry.names(self.slot))
             raise ValueError(f"the slot {self.slot} needs a known kind, got {kind!r}; known: {known}")
         return registry.lookup(self.slot, kind).model_validate(value)
@@ -104,13 +104,16 @@ class Muon(Frozen):
     momentum_warmup_steps: int = Field(300, ge=0)
 
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
 class AdamW(Frozen):
     """AdamW (Loshchilov & Hutter 2019), bias-corrected, decoupled weight decay."""
 
     kind: Literal["adamw"]
     lr: float = Field(gt=0)
     weight_decay: float = Field(0.0, ge=0)
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Beta, Beta] = (0.9, 0.95)
     eps: float = Field(1e-8, gt=0)
 
 
@@ -127,6 +130,12 @@ class Schedule(Frozen):
     warmdown: float = Field(0.4, ge=0, le=1)
     floor: float = Field(0.0, ge=0, le=1)
 
+    @model_validator(mode="after")
+    def _one_after_the_other(self) -> Schedule:
+        if self.warmup + self.warmdown > 1:
+            raise ValueError(f"warmup {self.warmup} and warmdown {self.warmdown} may not overlap")
+        return self
+
 
 class NoAveraging(Frozen):
     """The weights of the last step are the result."""
@@ -135,7 +144,7 @@ class NoAveraging(Frozen):
 
 
 class Ema(Frozen):
-    """Exponential moving average of the weights: avg <- decay * avg + (1 - decay) * w, after every step."""
+    """Exponential moving average: avg <- decay * avg + (1 - decay) * w after each step, from w of the first."""
 
     kind: Literal["ema"]
     decay: float = Field(gt=0, lt=1)

@@ -10,6 +10,7 @@ class Rope(nn.Module):
     """Angles pos * base^(-2i/hd) for i < hd/2; with x = (a, b) halves: (a cos + b sin, b cos - a sin).
 
     The tables hold `length` positions and grow on demand, so a window at scoring may be longer than training.
+    They are float32, since MPS takes no float64; a float64 input gets tables of its own.
     """
 
     cos: torch.Tensor
@@ -18,18 +19,21 @@ class Rope(nn.Module):
     def __init__(self, head_dim: int, base: float, length: int) -> None:
         super().__init__()
         self.head_dim, self.base = head_dim, base
-        for name, table in zip(("cos", "sin"), self._tables(length), strict=True):
+        for name, table in zip(("cos", "sin"), self._tables(length, torch.empty(0)), strict=True):
             self.register_buffer(name, table, persistent=False)
 
-    def _tables(self, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+    @torch.inference_mode(False)  # a table that scoring needs first may be used in training later
+    def _tables(self, length: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         exponent = torch.arange(0, self.head_dim, 2, dtype=torch.float64) / self.head_dim
         angles = torch.outer(torch.arange(length, dtype=torch.float64), self.base**-exponent)
-        return angles.cos(), angles.sin()
+        return angles.cos().to(like), angles.sin().to(like)
 
     def forward(self, x_BHTd: torch.Tensor) -> torch.Tensor:
         length = x_BHTd.shape[-2]
         if length > self.cos.shape[0]:
-            self.cos, self.sin = (t.to(self.cos) for t in self._tables(length))
-        cos, sin = self.cos[:length].to(x_BHTd.dtype), self.sin[:length].to(x_BHTd.dtype)
+            self.cos, self.sin = self._tables(length, self.cos)
+        exact = x_BHTd.dtype == torch.float64
+        cos, sin = self._tables(length, x_BHTd) if exact else (self.cos[:length], self.sin[:length])
+        cos, sin = cos.to(x_BHTd.dtype), sin.to(x_BHTd.dtype)
         a, b = x_BHTd.chunk(2, dim=-1)
         return torch.cat((a * cos + b * sin, b * cos - a * sin), dim=-1)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bytegolf.errors import DataError
 from bytegolf.model.backend import Backend
 from bytegolf.numeric.bpb import bits_per_byte
 from bytegolf.score.windows import Window, plan
@@ -54,8 +55,12 @@ def score(
 ) -> Score:
     """Score a token stream whose text has `n_bytes` bytes and the given sha256. `report` gets the share done.
 
-    Cost: about targets * context / stride token forwards.
+    Raises DataError when there is nothing to score. Cost: about targets * context / stride token forwards.
     """
+    if len(tokens) < 2 or n_bytes < 1:
+        raise DataError(
+            "a score needs at least one target and one byte", got=f"{len(tokens)} tokens, {n_bytes} bytes"
+        )
     start = time.perf_counter()
     nats = target_nats(backend, tokens, context, stride, report)
     total = math.fsum(nats)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -69,7 +70,9 @@ def run_loop(
     steps = tokens = 0
     start = time.perf_counter()
     seconds, progress, interrupted = 0.0, 0.0, False
-    try:
+    with ExitStack() as closing:
+        for hook in reversed(hooks):
+            closing.callback(hook.close)
         while progress < 1.0 and not interrupted:
             multiplier = trapezoid(progress, schedule.warmup, schedule.warmdown, schedule.floor)
             batch = batches.batch(steps)
@@ -84,9 +87,6 @@ def run_loop(
             for hook in hooks:
                 hook.on_step(record)
             interrupted = progress < 1.0 and stop()
-    finally:
-        for hook in hooks:
-            hook.close()
     return Outcome(steps, tokens, seconds, interrupted)
 
 

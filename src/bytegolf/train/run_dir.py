@@ -6,6 +6,7 @@ config.toml  metrics.jsonl  weights.safetensors  tokenizer.bin  run.json
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -51,7 +52,7 @@ class Run:
 
 def open_run(path: Path) -> Run:
     """Raises RunError when `path` is not the directory of a finished run."""
-    if not (path / SUMMARY).is_file():
+    if not os.path.isfile(path / SUMMARY):  # Path.is_file raises for a name that is too long
         raise RunError(
             "not the directory of a finished run",
             got=str(path),
@@ -72,7 +73,9 @@ def create_run(path: Path, config: Config, tokenizer: bytes, *, force: bool) -> 
 
     Raises RunError when something is in the way or the directory cannot be written.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    with _explained(path):
+        occupied = path.exists() and (not path.is_dir() or any(path.iterdir()))
+    if occupied:
         is_run = (path / CONFIG).is_file() and (path / TOKENIZER).is_file()  # others have a config.toml too
         if not force or not is_run:
             raise RunError(
