@@ -34,7 +34,7 @@ def test_a_weight_without_a_role_and_a_role_without_a_weight_are_named(made_of: 
 def test_a_role_without_a_codec_and_an_unknown_codec_are_named(made_of: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="none for embed, scalar"):
         pack(**made_of | {"codecs": {"matrix": "int6"}})
-    with pytest.raises(ConfigError, match=r"codec\.matrix") as error:
+    with pytest.raises(ConfigError, match=r"pack\.codecs\.matrix") as error:
         pack(**made_of | {"codecs": made_of["codecs"] | {"matrix": "int7"}})
     assert "int6" in str(error.value)
 
