@@ -75,7 +75,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
     ("target", "command"), [("demo", "-m bytegolf demo"), ("test", "-m pytest"), ("lint", "-m mypy")]
 )
 def test_make_installs_torch_first_and_for_the_demo_no_tools(target: str, command: str) -> None:
-    plan = ["make", "--dry-run", "VENV=nowhere", target]
+    plan = ["make", "--no-print-directory", "--dry-run", "VENV=nowhere", target]
     done = subprocess.run(plan, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     steps = [line for line in done.stdout.splitlines() if "pip install" in line]
