@@ -1,7 +1,9 @@
 # bytegolf. `make demo` and `make test` need Python 3.11 or newer and nothing else; each step is done once.
 # Another Python: make PYTHON=python3.12 demo. Works with GNU make 3.81 (macOS) and later.
+# Another build of torch: make TORCH_ARGS="--index-url URL" demo, with the index that pytorch.org names for yours.
 
 PYTHON = python3
+TORCH_ARGS =
 VENV = .venv
 PY = $(VENV)/bin/python
 PIP = $(PY) -m pip install --quiet --disable-pip-version-check --no-input
@@ -48,7 +50,7 @@ $(VENV)/.stamp-python:
 # torch comes first and alone, in the pinned version: pip then resolves the rest around it.
 $(VENV)/.stamp-torch: $(VENV)/.stamp-python constraints.txt
 	@echo "installing torch, the largest part: a minute or more"
-	@$(PIP) "`grep '^torch==' constraints.txt`"
+	@$(PIP) $(TORCH_ARGS) "`grep '^torch==' constraints.txt`"
 	@touch $@
 
 $(VENV)/.stamp-demo: $(VENV)/.stamp-torch pyproject.toml

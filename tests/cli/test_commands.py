@@ -87,6 +87,14 @@ def test_score_counts_every_held_out_byte_and_target(lab: Lab, answers: dict[str
     assert scored["bpb"] == pytest.approx(scored["unpacked_bpb"], abs=0.02)
 
 
+def test_pack_names_the_command_that_scores_on_the_text_of_the_run(lab: Lab, here: Path) -> None:
+    packed = call("pack", lab.run, "--out", here / "model.golf").out
+    (line,) = [line for line in packed.splitlines() if line.startswith("next: ")]
+    words = line.removeprefix("next: bytegolf ").split()
+    assert words[-2:] == ["--data", str(lab.data.resolve())]
+    assert call(*words, "--no-baselines").code == 0
+
+
 def test_score_stands_beside_the_baselines_on_the_same_bytes(answers: dict[str, Answer]) -> None:
     scored = result(answers["score"])
     assert {"xz -9e", "zstd -22", "zstd -22 + dictionary", "ppmd", "brotli -11"} <= scored["baselines"].keys()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bytegolf.data.dataset import Dataset
 
 
+DEFAULT_CORPUS = "stdlib"
 DEFAULT_VOCAB = 1024
 
 

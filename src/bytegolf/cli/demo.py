@@ -31,12 +31,12 @@ def command(
     seconds: float = typer.Option(180.0, min=1.0, help="Training time."),
     out: Path = typer.Option(Path("runs/demo"), help="Run directory; an older demo there is replaced."),
     preset: str = typer.Option("pocket", help="A preset or a TOML file."),
-    data: str = typer.Option("stdlib", help="An embedded corpus, or the folder of a dataset."),
+    data: str = typer.Option(datasets.DEFAULT_CORPUS, help="An embedded corpus, or the folder of a dataset."),
     as_json: bool = JSON,
 ) -> dict[str, Any]:
     output = Output(as_json)
     artifact = out / "model.golf"
-    text = [] if data == "stdlib" else ["--data", data]  # the default of the commands below
+    text = [] if data == datasets.DEFAULT_CORPUS else ["--data", data]  # the default of the commands below
     if (build := _build(preset, data)) is not None:
         _step(output, build)
     budget = ["--seconds", f"{seconds:g}"]

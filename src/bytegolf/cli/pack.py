@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from bytegolf.cli import datasets
 from bytegolf.cli.output import JSON, Output
 
 if TYPE_CHECKING:
@@ -60,10 +61,19 @@ def command(
         _rows(spent, tensors),
         title=f"{path}: {spent.total:,} bytes" + (f" of {limit:,}" if limit else ""),
     )
-    output.show(f"next: bytegolf score {path}")
+    output.show(f"next: bytegolf score {path}{_data_option(opened.summary['data'])}")
     result = {"artifact": str(path), "budget": limit, **spent.to_json(per_tensor=tensors)}
     output.finish(result)
     return result
+
+
+def _data_option(data: dict[str, str]) -> str:
+    """How `score` finds the text that the run was trained on; its default needs no words."""
+    from bytegolf import registry
+
+    if data["name"] == datasets.DEFAULT_CORPUS:
+        return ""
+    return f" --data {data['name'] if data['name'] in registry.names('corpus') else data['folder']}"
 
 
 def _rows(spent: Ledger, per_tensor: bool) -> list[list[str]]:

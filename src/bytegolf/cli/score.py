@@ -34,7 +34,7 @@ Example: `bytegolf score model.golf --data data/book --stride 64 --json`
 
 def command(
     artifact: Path = typer.Argument(help="A .golf file."),
-    data: str = typer.Option("stdlib", help="A dataset folder or an embedded corpus."),
+    data: str = typer.Option(datasets.DEFAULT_CORPUS, help="A dataset folder or an embedded corpus."),
     context: int | None = typer.Option(
         None, min=1, help="Tokens a window may see.  [default: score.context]"
     ),

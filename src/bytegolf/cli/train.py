@@ -24,7 +24,9 @@ Example: `bytegolf train pocket --out runs/wide -o model.dim=192`
 
 def command(
     config: str = typer.Argument(help="A preset or a TOML file."),
-    data: str = typer.Option("stdlib", help="A dataset folder, or an embedded corpus, built on first use."),
+    data: str = typer.Option(
+        datasets.DEFAULT_CORPUS, help="A dataset folder, or an embedded corpus, built on first use."
+    ),
     out: Path | None = typer.Option(None, help="Run directory.  [default: runs/NAME]", show_default=False),
     seconds: float | None = typer.Option(None, help="Train for so many seconds."),
     steps: int | None = typer.Option(None, help="Train for so many optimizer steps."),
