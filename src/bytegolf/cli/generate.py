@@ -22,7 +22,7 @@ def command(
     prompt: str = typer.Option("", help="Text to continue; empty starts a document."),
     tokens: int = typer.Option(200, min=1, help="Tokens to draw at most."),
     temperature: float = typer.Option(
-        0.7, min=0.0, help="0 takes the most likely token; 1 is the model's own."
+        0.9, min=0.0, help="0 takes the most likely token; 1 is the model's own."
     ),
     top_p: float = typer.Option(
         0.95, min=0.0, max=1.0, help="Draw from the likeliest tokens that hold this much."
