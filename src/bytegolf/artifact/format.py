@@ -156,10 +156,15 @@ def write(path: Path, artifact: Artifact) -> int:
 
 def read(path: Path) -> Artifact:
     """The artifact in the file. Raises ArtifactError as `from_bytes` does, and when the file cannot be read."""
+    return from_bytes(load_bytes(path), where=path)
+
+
+def load_bytes(path: Path) -> bytes:
+    """The bytes of a .golf file, for `from_bytes`. Raises ArtifactError when the file cannot be read."""
     try:
         with open(path, "rb") as file:
             start = file.read(len(MAGIC))  # do not load a large file of another kind
-            data = start + file.read() if start == MAGIC else start
+            return start + file.read() if start == MAGIC else start
     except OSError as error:
         raise ArtifactError(
             "an artifact must be a readable file",
@@ -167,7 +172,6 @@ def read(path: Path) -> Artifact:
             where=path,
             fix="give the path of a .golf file; `bytegolf pack RUN` writes one",
         ) from error
-    return from_bytes(data, where=path)
 
 
 def _from_bytes(data: bytes) -> Artifact:

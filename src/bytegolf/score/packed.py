@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bytegolf import registry
-from bytegolf.artifact.format import Artifact, read
+from bytegolf.artifact.format import Artifact, from_bytes, load_bytes
 from bytegolf.config.load import resolve
 from bytegolf.config.schema import Config
 from bytegolf.data import tokenizer as tokenizers
@@ -31,8 +31,8 @@ class Packed:
 
 def load_packed(path: Path, device: str = "auto") -> Packed:
     """Read, check and decode. Raises ArtifactError for a damaged file or one whose parts do not fit together."""
-    artifact = read(path)
-    data = path.read_bytes()
+    data = load_bytes(path)  # once: the sha256 below is that of the bytes that were decoded
+    artifact = from_bytes(data, where=path)
     config = resolve(dict(artifact.config), where=path)
     try:
         tokenizer = tokenizers.from_bytes(artifact.tokenizer.blob)
