@@ -14,27 +14,54 @@ from bytegolf.model.spec import manifest
 
 SLOTS = ("mixer", "attention", "mlp", "plan", "head")
 
+HEADS = st.builds(
+    lambda heads, window, rope_dims: {
+        "heads": heads[0],
+        "kv_heads": heads[1],
+        "window": window,
+        "rope_dims": rope_dims,
+    },
+    st.sampled_from([(1, 1), (2, 1), (2, 2), (4, 1), (4, 2)]),
+    st.integers(0, 7),
+    st.sampled_from([0, 2]),
+)
+
 # slot -> variant -> its options beside `kind`. test_components.py asserts that no registered variant is missing.
 OPTIONS: dict[str, dict[str, st.SearchStrategy[dict[str, Any]]]] = {
     "mixer": {
         "smear_lerp": st.fixed_dictionaries({"stop_at_bos": st.booleans()}),
+        "smear_keep": st.fixed_dictionaries({"stop_at_bos": st.booleans()}),
         "bigram_hash": st.fixed_dictionaries(
             {"buckets": st.integers(2, 30), "table_dim": st.integers(1, 5), "stop_at_bos": st.booleans()}
+        ),
+        "bigram_hash_prime": st.fixed_dictionaries(
+            {
+                "buckets": st.integers(1, 30),
+                "table_dim": st.integers(1, 5),
+                "multiplier": st.sampled_from([92_821, 1_000_003]),
+                "stop_at_bos": st.booleans(),
+            }
         ),
         "ngram_recall": st.fixed_dictionaries(
             {"orders": st.sampled_from([[1], [2], [1, 2, 3], [1, 3], [4]]), "stop_at_bos": st.booleans()}
         ),
     },
     "attention": {
-        "gqa": st.builds(
-            lambda heads, window: {"heads": heads[0], "kv_heads": heads[1], "window": window},
-            st.sampled_from([(1, 1), (2, 1), (2, 2), (4, 1), (4, 2)]),
-            st.integers(0, 7),
-        )
+        "gqa": HEADS,
+        "mla": st.builds(lambda heads, rank: heads | {"kv_rank": rank}, HEADS, st.integers(1, 6)),
     },
-    "mlp": {"relu2": st.fixed_dictionaries({"hidden": st.integers(4, 12)})},
-    "plan": {"unet": st.just({}), "plain": st.just({})},
-    "head": {"tied": st.fixed_dictionaries({"softcap": st.sampled_from([1.0, 15.0, 30.0])})},
+    "mlp": {
+        "relu2": st.fixed_dictionaries({"hidden": st.integers(4, 12)}),
+        "relu2_glu": st.fixed_dictionaries({"hidden": st.integers(4, 12)}),
+    },
+    "plan": {
+        "unet": st.fixed_dictionaries({"depth_damping": st.booleans()}),
+        "plain": st.fixed_dictionaries({"depth_damping": st.booleans()}),
+    },
+    "head": {
+        "tied": st.fixed_dictionaries({"softcap": st.sampled_from([1.0, 15.0, 30.0])}),
+        "untied": st.fixed_dictionaries({"softcap": st.sampled_from([1.0, 15.0, 30.0])}),
+    },
 }
 
 REGISTERED = [(slot, kind) for slot in SLOTS for kind in registry.names(slot)]
@@ -61,6 +88,9 @@ def models(draw: st.DrawFn, slot: str = "", kind: str = "") -> Model:
             "layers": draw(st.integers(1, 4)),
             "context": draw(st.integers(2, 6)),
             "embed": {"mixers": mixers},
+            "matrix_init": draw(
+                st.sampled_from([{"kind": "uniform_fan_in"}, {"kind": "orthogonal", "gain": "1/sqrt(dim)"}])
+            ),
             **slots,
         }
     )

@@ -38,7 +38,7 @@ SYSTEMS = {
 def test_published_systems_have_their_published_number_of_parameters(name: str) -> None:
     model, parameters, per_block = SYSTEMS[name]
     assert manifest(model).parameters == parameters
-    assert sum(t.size for t in block_tensors(model)) == per_block
+    assert sum(t.size for t in block_tensors(model, 0)) == per_block
 
 
 def test_every_registered_variant_has_a_sample_and_fills_the_slot_it_is_registered_for() -> None:
@@ -68,7 +68,7 @@ def test_a_manifest_names_every_tensor_once_and_gives_each_a_known_role(
 @given(models())
 def test_a_longer_model_keeps_the_tensors_of_its_layers(model: Model) -> None:
     longer = model.model_copy(update={"layers": model.layers + 1})
-    per_block = sum(t.size for t in block_tensors(model))
+    per_block = sum(t.size for t in block_tensors(model, 0))
     plan = sum(t.size for t in longer.plan.tensors(longer)) - sum(t.size for t in model.plan.tensors(model))
     assert manifest(longer).parameters - manifest(model).parameters == per_block + plan
     # a component may initialise by depth; names, shapes and roles stay

@@ -23,6 +23,7 @@ ROLES: dict[str, dict[str, Any]] = {
     "embed": ADAMW,
     "table": {**ADAMW, "lr": 0.5},
     "matrix": {**MUON, "momentum_warmup_steps": 10},
+    "head": ADAMW,
     "gate": ADAMW,
     "scalar": {**ADAMW, "lr": 0.1},
 }

@@ -66,11 +66,28 @@ class Embed(Frozen):
     mixers: tuple[_slot("mixer"), ...] = ()  # type: ignore[valid-type]
 
 
+class UniformFanIn(Frozen):
+    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)), what torch's nn.Linear does."""
+
+    kind: Literal["uniform_fan_in"]
+
+
+class Orthogonal(Frozen):
+    """Orthogonal rows or columns (Saxe et al. 2014) times `gain`; "1/sqrt(dim)" follows the width of the model."""
+
+    kind: Literal["orthogonal"]
+    gain: Annotated[float, Field(gt=0)] | Literal["1/sqrt(dim)"] = 1.0
+
+
+MatrixInit = Annotated[UniformFanIn | Orthogonal, Field(discriminator="kind")]
+
+
 class Model(Frozen):
     """The network: sizes and the five slots.
 
     vocab_size: entries of the tokenizer. bos_id: the token that starts every document.
     dim: width D. layers: physical layers L. context: training length T in tokens.
+    matrix_init: how the matrices of the layers start; those that write to the residual stream start at zero.
     """
 
     vocab_size: int = Field(ge=2, le=65_536)
@@ -78,6 +95,7 @@ class Model(Frozen):
     dim: int = Field(ge=2, le=65_536)
     layers: int = Field(ge=1, le=1024)
     context: int = Field(ge=2, le=1_048_576)
+    matrix_init: MatrixInit = UniformFanIn(kind="uniform_fan_in")
     embed: Embed = Embed()
     attention: _slot("attention")  # type: ignore[valid-type]
     mlp: _slot("mlp")  # type: ignore[valid-type]
@@ -190,11 +208,32 @@ CODECS: dict[Role, str] = {
 }
 
 
+class CodecOverride(Frozen):
+    """Another codec for one part of the layers, counted and named by the manifest.
+
+    part: a slot ("mlp": its matrices) or one tensor of it ("attention.k"). layer: negative counts from the last
+    (-1); unset means every layer. Of several overrides that name a tensor the last one counts.
+    """
+
+    part: str
+    layer: int | None = None
+    codec: str
+
+
+class Prune(Frozen):
+    """Magnitude pruning before packing: the smallest `share` of each matrix larger than `above` becomes zero."""
+
+    share: float = Field(gt=0, lt=1)
+    above: int = Field(65_536, ge=0)
+
+
 class Pack(Frozen):
     """How weights become bytes: a codec per role, and the bytes the whole artifact may have (0 = no limit)."""
 
     budget: int = Field(0, ge=0)
     codecs: dict[Role, str] = CODECS
+    overrides: tuple[CodecOverride, ...] = ()
+    prune: Prune | None = None
 
     @field_validator("codecs", mode="before")
     @classmethod
@@ -204,10 +243,12 @@ class Pack(Frozen):
 
     @model_validator(mode="after")
     def _known(self) -> Pack:
-        for role, codec in self.codecs.items():
+        named = {f"role {role}": codec for role, codec in self.codecs.items()}
+        named |= {f"overrides.{i}": override.codec for i, override in enumerate(self.overrides)}
+        for where, codec in named.items():
             if codec not in registry.VARIANTS["codec"]:
                 known = ", ".join(registry.names("codec"))
-                raise ValueError(f"unknown codec {codec!r} for role {role}; known: {known}")
+                raise ValueError(f"unknown codec {codec!r} for {where}; known: {known}")
         return self
 
 

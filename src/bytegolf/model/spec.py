@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from bytegolf.config.schema import Model, Role, Variant
+from bytegolf.config.schema import Model, Role, UniformFanIn, Variant
 
 InitKind = Literal["zeros", "constant", "normal", "uniform_fan_in", "orthogonal"]
 
@@ -31,6 +32,14 @@ class Init:
 ZEROS = Init("zeros")
 ONES = Init("constant", 1.0)
 FAN_IN = Init("uniform_fan_in")
+
+
+def matrix_init(model: Model) -> Init:
+    """The initialisation of a matrix inside a layer, as `model.matrix_init` sets it."""
+    chosen = model.matrix_init
+    if isinstance(chosen, UniformFanIn):
+        return FAN_IN
+    return Init("orthogonal", model.dim**-0.5 if chosen.gain == "1/sqrt(dim)" else chosen.gain)
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,10 @@ class Component(Variant):
     def tensors(self, model: Model) -> list[Tensor]:
         """The parameters of one instance, under short names."""
 
+    def dead(self) -> frozenset[str]:
+        """Short names of tensors whose gradient is zero for ever under these settings."""
+        return frozenset()
+
     @abstractmethod
     def flops(self, model: Model) -> int:
         """Floating-point operations of the forward pass per token at full context (multiply + add = 2)."""
@@ -88,7 +101,17 @@ class Step:
 
 
 class Plan(Component):
-    """The order in which layers run and what they receive."""
+    """The order in which layers run and what they receive.
+
+    With `depth_damping` the scales of attention and MLP in layer i start at 1 / sqrt(i + 1) instead of 1 (PR 489);
+    they are trained like the others.
+    """
+
+    depth_damping: bool = False
+
+    def residual_scale(self, layer: int) -> float:
+        """Where `attention_scale` and `mlp_scale` of a layer start."""
+        return (layer + 1) ** -0.5 if self.depth_damping else 1.0
 
     @abstractmethod
     def steps(self, model: Model) -> list[Step]:
@@ -97,9 +120,10 @@ class Plan(Component):
 
 @dataclass(frozen=True)
 class Manifest:
-    """Every tensor of a model, in a fixed order, with unique names."""
+    """Every tensor of a model, in a fixed order, with unique names; `dead` never get a gradient."""
 
     tensors: tuple[Tensor, ...]
+    dead: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         repeated = [name for name, n in Counter(t.name for t in self.tensors).items() if n > 1]
@@ -112,6 +136,10 @@ class Manifest:
     def roles(self) -> dict[str, Role]:
         return {t.name: t.role for t in self.tensors}
 
+    def dead_parameters(self) -> int:
+        """How many parameters never get a gradient."""
+        return sum(t.size for t in self.tensors if t.name in self.dead)
+
     def parameters_by_role(self) -> dict[str, int]:
         counts: Counter[str] = Counter()
         for tensor in self.tensors:
@@ -119,17 +147,17 @@ class Manifest:
         return dict(counts)
 
 
-def block_tensors(model: Model) -> list[Tensor]:
+def block_tensors(model: Model, layer: int) -> list[Tensor]:
     """The parameters of one layer, under short names.
 
     x <- mix_x * x + mix_x0 * x0;  x <- x + attention_scale * Attention(rms(x));  x <- x + mlp_scale * MLP(rms(x))
     """
-    vector = (model.dim,)
+    vector, scale = (model.dim,), Init("constant", model.plan.residual_scale(layer))
     return [
         Tensor("mix_x", vector, "scalar", ONES),
         Tensor("mix_x0", vector, "scalar", ZEROS),
-        Tensor("attention_scale", vector, "scalar", ONES),
-        Tensor("mlp_scale", vector, "scalar", ONES),
+        Tensor("attention_scale", vector, "scalar", scale),
+        Tensor("mlp_scale", vector, "scalar", scale),
         *(t.under("attention") for t in model.attention.tensors(model)),
         *(t.under("mlp") for t in model.mlp.tensors(model)),
     ]
@@ -142,10 +170,18 @@ def manifest(model: Model) -> Manifest:
     for i, mixer in enumerate(model.embed.mixers):
         tensors += [t.under(f"embed.mixers.{i}") for t in mixer.tensors(model)]
     for layer in range(model.layers):
-        tensors += [t.under(f"blocks.{layer}") for t in block_tensors(model)]
+        tensors += [t.under(f"blocks.{layer}") for t in block_tensors(model, layer)]
     tensors += [t.under("plan") for t in model.plan.tensors(model)]
     tensors += [t.under("head") for t in model.head.tensors(model)]
-    return Manifest(tuple(tensors))
+    return Manifest(tuple(tensors), frozenset(_dead(model)))
+
+
+def _dead(model: Model) -> Iterator[str]:
+    parts = {f"embed.mixers.{i}": mixer for i, mixer in enumerate(model.embed.mixers)}
+    parts |= {f"blocks.{layer}.attention": model.attention for layer in range(model.layers)}
+    parts |= {f"blocks.{layer}.mlp": model.mlp for layer in range(model.layers)}
+    for prefix, part in {**parts, "plan": model.plan, "head": model.head}.items():
+        yield from (f"{prefix}.{name}" for name in part.dead())
 
 
 def flops_per_token(model: Model) -> int:

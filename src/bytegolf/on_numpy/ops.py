@@ -22,14 +22,16 @@ def rms_norm(x: Floats) -> Floats:
     return np.asarray(x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + EPS))
 
 
-def rope(x_HTd: Floats, base: float) -> Floats:
-    """Rotate by -theta, half-split: with x = (a, b), (a cos + b sin, b cos - a sin), theta = t base^(-2i/d)."""
-    length, size = x_HTd.shape[-2:]
+def rope(x_HTd: Floats, base: float, rotated: int = 0) -> Floats:
+    """Rotate the first r = `rotated` dimensions (0: all) by -theta, half-split; the others pass unchanged.
+
+    With their halves (a, b): (a cos + b sin, b cos - a sin), theta = t base^(-2i/r).
+    """
+    length, size = x_HTd.shape[-2], rotated or x_HTd.shape[-1]
     theta = np.outer(np.arange(length), base ** -(np.arange(0, size, 2) / size))
-    a, b = np.split(x_HTd, 2, axis=-1)
-    return np.concatenate(
-        (a * np.cos(theta) + b * np.sin(theta), b * np.cos(theta) - a * np.sin(theta)), axis=-1
-    )
+    a, b = np.split(x_HTd[..., :size], 2, axis=-1)
+    turned = (a * np.cos(theta) + b * np.sin(theta), b * np.cos(theta) - a * np.sin(theta))
+    return np.concatenate((*turned, x_HTd[..., size:]), axis=-1)
 
 
 def softcap(x: Floats, cap: float) -> Floats:

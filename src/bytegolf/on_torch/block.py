@@ -18,8 +18,8 @@ class Block(Declared):
     attention_scale: torch.Tensor
     mlp_scale: torch.Tensor
 
-    def __init__(self, model: Model) -> None:
-        super().__init__(t for t in block_tensors(model) if "." not in t.name)
+    def __init__(self, model: Model, layer: int) -> None:
+        super().__init__(t for t in block_tensors(model, layer) if "." not in t.name)
         self.attention = registry.lookup("attention", model.attention.kind, "torch")(model.attention, model)
         self.mlp = registry.lookup("mlp", model.mlp.kind, "torch")(model.mlp, model)
 

@@ -57,7 +57,7 @@ class Gpt(nn.Module):
     def __init__(self, model: Model) -> None:
         super().__init__()
         self.embed = Embedding(model)
-        self.blocks = nn.ModuleList(Block(model) for _ in range(model.layers))
+        self.blocks = nn.ModuleList(Block(model, layer) for layer in range(model.layers))
         self.plan = Plan(model)
         self.head = registry.lookup("head", model.head.kind, "torch")(model.head, model)
 

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from bytegolf.config.schema import Model
-from bytegolf.model.spec import FAN_IN, ZEROS, Component, Tensor
+from bytegolf.model.spec import ZEROS, Component, Tensor, matrix_init
 
 
 class Relu2(Component):
@@ -18,7 +18,7 @@ class Relu2(Component):
 
     def tensors(self, model: Model) -> list[Tensor]:
         return [
-            Tensor("fc", (self.hidden, model.dim), "matrix", FAN_IN),
+            Tensor("fc", (self.hidden, model.dim), "matrix", matrix_init(model)),
             Tensor("proj", (model.dim, self.hidden), "matrix", ZEROS),
         ]
 

@@ -5,72 +5,13 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from bytegolf.config.schema import Model
-from bytegolf.model.components.gqa import Gqa as Spec
-from bytegolf.on_torch.declared import Declared, rms_norm
-from bytegolf.on_torch.rope import Rope
+from bytegolf.on_torch.attention.heads import Heads
 
 
-class Gqa(Declared):
+class Gqa(Heads):
     q: torch.Tensor
     k: torch.Tensor
     v: torch.Tensor
-    proj: torch.Tensor
-    q_gain: torch.Tensor
-
-    def __init__(self, spec: Spec, model: Model) -> None:
-        super().__init__(spec.tensors(model))
-        self.heads, self.kv_heads, self.window = spec.heads, spec.kv_heads, spec.window
-        self.rope = Rope(model.dim // spec.heads, spec.rope_base, model.context)
 
     def forward(self, x_BTD: torch.Tensor) -> torch.Tensor:
-        q_BHTd = self.rope(rms_norm(self._split(F.linear(x_BTD, self.q), self.heads)))
-        k_BKTd = self.rope(rms_norm(self._split(F.linear(x_BTD, self.k), self.kv_heads)))
-        v_BKTd = self._split(F.linear(x_BTD, self.v), self.kv_heads)
-        q_BHTd = q_BHTd * self.q_gain.to(q_BHTd.dtype)[:, None, None]
-        if 0 < self.window < x_BTD.shape[1]:
-            out_BHTd = windowed_attention(q_BHTd, k_BKTd, v_BKTd, self.window)
-        else:
-            grouped = self.heads != self.kv_heads
-            out_BHTd = F.scaled_dot_product_attention(
-                q_BHTd, k_BKTd, v_BKTd, is_causal=True, enable_gqa=grouped
-            )
-        return F.linear(out_BHTd.transpose(1, 2).flatten(2), self.proj)
-
-    def _split(self, x_BTd: torch.Tensor, heads: int) -> torch.Tensor:
-        return x_BTd.view(*x_BTd.shape[:-1], heads, -1).transpose(1, 2)
-
-
-def windowed_attention(
-    q_BHTd: torch.Tensor, k_BKTd: torch.Tensor, v_BKTd: torch.Tensor, window: int
-) -> torch.Tensor:
-    """Attention (B, H, T, d) of each token to itself and the window - 1 tokens before it.
-
-    The row is cut into N blocks of `window` tokens; a block sees itself and the block before it, masked to the
-    window. Cost: 2 T window score products instead of T^2 / 2.
-    """
-    (batch, heads, length, size), kv_heads = q_BHTd.shape, k_BKTd.shape[1]
-    padding = -length % window
-    blocks = (length + padding) // window
-
-    def cut(x: torch.Tensor) -> torch.Tensor:
-        return F.pad(x, (0, 0, 0, padding)).view(batch, -1, blocks, window, size).transpose(1, 2)
-
-    def with_previous(x: torch.Tensor) -> torch.Tensor:  # (B, N, K, window, d) -> (B, N, K, 2 window, d)
-        return torch.cat((F.pad(x, (0, 0, 0, 0, 0, 0, 1, -1)), x), dim=3)
-
-    q = cut(q_BHTd).flatten(0, 1)
-    k, v = (with_previous(cut(x)).flatten(0, 1) for x in (k_BKTd, v_BKTd))
-    mask = _window_mask(window, blocks, q.device).repeat(batch, 1, 1).unsqueeze(1)
-    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=heads != kv_heads)
-    out = out.view(batch, blocks, heads, window, size).transpose(1, 2)
-    return out.reshape(batch, heads, blocks * window, size)[:, :, :length]
-
-
-def _window_mask(window: int, blocks: int, device: torch.device) -> torch.Tensor:
-    """(N, window, 2 window) booleans: may the query see the key? Keys before the row's start are padding."""
-    place = torch.arange(2 * window, device=device)
-    distance = place[window:, None] - place[None, :]
-    seen = ((distance >= 0) & (distance < window)).repeat(blocks, 1, 1)
-    seen[0, :, :window] = False
-    return seen
+        return self.attend(F.linear(x_BTD, self.q), F.linear(x_BTD, self.k), F.linear(x_BTD, self.v))

@@ -17,6 +17,10 @@ class Tied(Declared):
 
     def forward(self, x_BTD: torch.Tensor, embedding_VD: torch.Tensor) -> torch.Tensor:
         """Logits (B, T, V) in at least float32: the softmax that follows needs the precision."""
-        small_BTV = F.linear(x_BTD / self.softcap, embedding_VD)  # dividing x is cheaper than dividing logits
-        small_BTV = small_BTV.to(torch.promote_types(small_BTV.dtype, torch.float32))
-        return self.softcap * torch.tanh(small_BTV)
+        return softcapped(x_BTD, embedding_VD, self.softcap)
+
+
+def softcapped(x_BTD: torch.Tensor, weight_VD: torch.Tensor, cap: float) -> torch.Tensor:
+    """cap tanh(x W^T / cap) in at least float32; dividing x is cheaper than dividing logits."""
+    small_BTV = F.linear(x_BTD / cap, weight_VD)
+    return cap * torch.tanh(small_BTV.to(torch.promote_types(small_BTV.dtype, torch.float32)))
