@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bytegolf import registry
 from bytegolf.artifact.format import FIXED_BYTES, Artifact, encode_header
 from bytegolf.artifact.pack import check_cover, encode
+from bytegolf.codec import base
 from bytegolf.errors import ArtifactError, BudgetError
 
 Alternative = tuple[str, int]  # a change of the config, and the artifact's total bytes after it
@@ -116,22 +117,22 @@ def suggest(
     codecs: Mapping[str, str],
     artifact_total: int,
     budget: int,
+    pinned: Collection[str] = (),
 ) -> list[Alternative]:
     """Changes of codecs that fit, at most four, nearest to the budget first: (the option to give, total bytes).
 
     One role at a time, then pairs of roles neither of which suffices alone. When none of these fits: one entry,
-    the smallest size that any codecs reach (it may take more than two changes, and may fit or not). The totals
-    come from real encodings and are exact, since all names of codecs have one length in the header.
-    Cost: the weights are encoded once a registered codec.
+    the smallest size that any codecs reach (it may take more than two changes, and may fit or not). `pinned`
+    tensors keep their codec. The totals come from real encodings and count the names of the codecs in the header;
+    codecs that only reproduce a published flaw are not proposed. Cost: one encoding of the weights a codec.
     """
     check_cover(weights, roles, codecs)
     changes: dict[str, dict[str, int]] = {}
     for role in dict.fromkeys(roles.values()):
-        arrays = {name: weights[name] for name in weights if roles[name] == role}
+        arrays = {name: weights[name] for name in weights if roles[name] == role and name not in pinned}
         now = _role_bytes(arrays, codecs[role])
-        sizes = {
-            codec: _role_bytes(arrays, codec) for codec in registry.names("codec") if codec != codecs[role]
-        }
+        proposed = [c for c in registry.names("codec") if c != codecs[role] and not base.get(c).flawed]
+        sizes = {codec: _role_bytes(arrays, codec) for codec in proposed}
         changes[role] = {c: size - now for c, size in sizes.items() if size is not None and now is not None}
     singles = [((role, codec),) for role in changes for codec in changes[role]]
     total = {option: artifact_total + changes[option[0][0]][option[0][1]] for option in singles}
@@ -146,12 +147,14 @@ def suggest(
 
 
 def _role_bytes(arrays: Mapping[str, NDArray[np.float32]], codec: str) -> int | None:
-    """Bytes of the blobs and of their lengths' digits in the header; None when the codec cannot hold a weight."""
+    """Bytes that change with the codec: the blobs, the digits of their lengths, the codec's name once a tensor
+    and once in the config. None when the codec cannot hold a weight.
+    """
     try:
         sizes = [len(encode(name, array, codec)) for name, array in arrays.items()]
     except ArtifactError:
         return None
-    return sum(size + len(str(size)) for size in sizes)
+    return sum(size + len(str(size)) + len(codec) for size in sizes) + len(codec)
 
 
 def _smallest(changes: Mapping[str, Mapping[str, int]], artifact_total: int) -> list[Alternative]:

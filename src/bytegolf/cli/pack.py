@@ -38,7 +38,8 @@ def command(
 ) -> dict[str, Any]:
     from bytegolf.artifact import format as golf
     from bytegolf.artifact.ledger import ledger, suggest, within
-    from bytegolf.train.export import export, with_pack_overrides
+    from bytegolf.model.storage import codec_overrides
+    from bytegolf.train.export import export, pruned_weights, with_pack_overrides
     from bytegolf.train.run_dir import open_run
 
     output = Output(as_json)
@@ -53,8 +54,9 @@ def command(
     limit = config.pack.budget
     if limit and spent.total > limit:
         roles = {t.name: t.role for t in artifact.tensors}
-        codecs = {t.role: t.codec for t in artifact.tensors}
-        within(spent, limit, suggest(opened.weights(), roles, codecs, spent.total, limit))
+        codecs = {str(role): codec for role, codec in config.pack.codecs.items()}
+        weights, pinned = pruned_weights(opened, config), codec_overrides(config)
+        within(spent, limit, suggest(weights, roles, codecs, spent.total, limit, pinned))
     golf.write(path, artifact)
     output.table(
         ["role" if not tensors else "tensor", "codec", "bytes", "elements", "bits/weight"],

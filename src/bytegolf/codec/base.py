@@ -20,6 +20,7 @@ class Codec(Protocol):
     """One way to store a tensor. Shapes are free: a scalar is one row of one, a vector is one row."""
 
     name: str
+    flawed: bool  # kept to reproduce a published flaw and to measure its price; nothing proposes it
 
     def encode(self, weights: NDArray[np.float32]) -> bytes:
         """The blob. Raises ArtifactError when the codec cannot represent a weight (not finite, too large)."""

@@ -23,6 +23,7 @@ class Fp16:
     """
 
     name = "fp16"
+    flawed = False
 
     def encode(self, weights: NDArray[np.float32]) -> bytes:
         """The blob. Raises ArtifactError when a weight is not finite or rounds beyond 65504."""

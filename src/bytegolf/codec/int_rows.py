@@ -12,7 +12,8 @@ non-zero row's scale would be subnormal or overflow, and then puts the largest s
 to 2^-28 of the largest then keep all 11 bits (and the bound above), smaller ones fewer; a row whose scale still
 rounds to 0 is stored as zeros, and so is an all-zero row. The published int8 raises every scale to at least 1/127,
 and one system its int6 and int5 scales to 1/31 and 1/15: a row of small weights then gets a coarse absolute step
-or vanishes (that system lost 0.07 bpb in packing). No such floor here.
+or vanishes (that system lost 0.07 bpb in packing). int8, int6 and int5 have no such floor; the codecs whose names
+end in `_floor` do, so that its price can be measured.
 
 Blob: i8 e, varint length of the scales, the scales' fp16 bits (`entropy.encode_halves`), the codes
 (`entropy.encode_symbols`). Sources: Parameter Golf PR 102 and PR 162 (int6), and its record
@@ -62,6 +63,9 @@ class IntRows:
     name: str
     lo: int
     hi: int
+    flawed = False
+    clip_quantile: float | None = None  # of |w| in a row, in place of the largest
+    floor: float = 0.0  # least scale
 
     def quantize(self, weights: NDArray[np.float32]) -> Quantized:
         """Codes and scales as the blob will hold them. Raises ArtifactError when a weight is not finite."""
@@ -101,7 +105,9 @@ class IntRows:
         peaks = np.abs(matrix).max(axis=1, initial=0.0).astype(np.float64)
         if peaks.max(initial=0.0) > _LIMIT:
             raise ArtifactError("weights must stay below 2^126", got=f"{peaks.max():g}")
-        ideal = peaks / self.hi
+        if self.clip_quantile is not None and matrix.size:
+            peaks = np.quantile(np.abs(matrix).astype(np.float64), self.clip_quantile, axis=1)
+        ideal = np.maximum(peaks / self.hi, self.floor)
         exponent = _exponent(ideal)
         halves = np.ldexp(ideal, -exponent).astype(np.float16)
         scales = _unscale(halves, exponent)
@@ -127,6 +133,33 @@ class Int5(IntRows):
     """32 levels a row: 4.4 bits a gaussian weight."""
 
     name, lo, hi = "int5", -16, 15
+
+
+class Int8Clip(Int8):
+    """int8 whose rows are clipped at the quantile 0.9999984 of |w|: the published int8 without its floor.
+
+    The quantile interpolates between the two largest values of a row, so it shaves a little off the largest.
+    """
+
+    name, flawed, clip_quantile = "int8_clip", True, 0.9999984
+
+
+class Int8ClipFloor(Int8Clip):
+    """int8 of the Parameter Golf baseline: clipped, and no scale below 1/127, so small rows get a coarse step."""
+
+    name, floor = "int8_clip_floor", 1 / 127
+
+
+class Int6ClipFloor(Int6):
+    """int6 of PR 354: clipped, and no scale below 1/31: a row of weights below 1/62 becomes zero."""
+
+    name, flawed, clip_quantile, floor = "int6_clip_floor", True, 0.9999984, 1 / 31
+
+
+class Int5ClipFloor(Int5):
+    """int5 of PR 354: clipped, and no scale below 1/15: a row of weights below 1/30 becomes zero."""
+
+    name, flawed, clip_quantile, floor = "int5_clip_floor", True, 0.9999984, 1 / 15
 
 
 def _matrix_shape(shape: Sequence[int]) -> tuple[int, int]:
