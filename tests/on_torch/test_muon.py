@@ -131,6 +131,22 @@ def test_two_steps_with_decay_on_a_tall_matrix() -> None:
     assert torch.allclose(weight.detach(), expected, rtol=0, atol=1e-6)
 
 
+@given(st.lists(st.floats(0.5, 0.99), min_size=2, max_size=6))
+def test_a_moving_momentum_sums_gradients_as_published(momenta: list[float]) -> None:
+    """buf <- mu buf + g;  u = g + mu buf;  w <- w - lr NS(u)."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.nn.Parameter(torch.zeros(4, 4, dtype=torch.float64))
+    muon = Muon([weight], lr=0.1, weight_decay=0.0, momentum=0.95, ns_dtype=torch.float64)
+    summed, expected = torch.zeros(4, 4).double(), torch.zeros(4, 4).double()
+    for momentum in momenta:
+        weight.grad = torch.randn(4, 4, generator=generator, dtype=torch.float64)
+        muon.set_momentum(momentum)
+        muon.step()
+        summed = momentum * summed + weight.grad
+        expected -= 0.1 * orthogonalised(weight.grad + momentum * summed, torch.float64)
+    assert torch.allclose(weight.detach(), expected, rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize("shape", [(16, 16), (64, 24), (24, 64), (128, 128)])
 @pytest.mark.parametrize("seed", range(3))
 def test_every_precision_gives_nearly_torchs_bf16_update(shape: tuple[int, int], seed: int) -> None:

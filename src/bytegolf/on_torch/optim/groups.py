@@ -57,8 +57,8 @@ class Optimizers:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * multiplier
-                if "momentum_ramp" in group:
-                    group["momentum"] = ramp(step, *group["momentum_ramp"])
+            if isinstance(optimizer, BatchedMuon):
+                optimizer.set_momentum(ramp(step, *optimizer.param_groups[0]["momentum_ramp"]))
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 

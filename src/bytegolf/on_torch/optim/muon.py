@@ -35,6 +35,20 @@ class Muon(torch.optim.Muon):
         self.ns_dtype = ns_dtype
 
     @torch.no_grad()
+    def set_momentum(self, momentum: float) -> None:
+        """Move to another momentum as the published optimizer does, whose buffer is a sum: buf <- mu buf + g.
+
+        torch's average is 1 - mu times that sum, a factor that Newton-Schulz removes as long as mu stays. When mu
+        moves, the averages of the old gradients are rescaled, or they would weigh more than the published ones.
+        """
+        for group in self.param_groups:
+            ratio = (1 - momentum) / (1 - group["momentum"])
+            group["momentum"] = momentum
+            buffers = [self.state[w]["momentum_buffer"] for w in group["params"] if w in self.state]
+            if ratio != 1.0 and buffers:
+                torch._foreach_mul_(buffers, ratio)
+
+    @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         assert closure is None, "Muon takes no closure"
         for group in self.param_groups:
