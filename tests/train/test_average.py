@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bytegolf.config.schema import Config
+from bytegolf.config.schema import Config, Swa
 from bytegolf.model.init import initial_weights
 from bytegolf.model.spec import manifest
+from bytegolf.on_torch.averaging import SwaAverager
 from bytegolf.on_torch.backend import TorchBackend
 from tiny import tiny_config
 
@@ -48,6 +49,51 @@ def test_the_average_starts_at_the_first_weights_and_then_follows_its_formula(
         assert np.allclose(averaged[name], array, rtol=1e-5, atol=1e-7)
     if steps > 1:
         assert any(not np.allclose(averaged[name], last[name], rtol=1e-4) for name in last)
+
+
+@settings(max_examples=8)
+@given(st.lists(st.sampled_from([1.0, 0.5, 0.3, 0.0]), min_size=1, max_size=6), st.integers(1, 3))
+def test_swa_is_the_mean_of_every_nth_step_below_its_multiplier(multipliers: list[float], every: int) -> None:
+    config = tiny_config(f"train.averaging={{kind='swa', below=0.5, every={every}}}")
+    backend = backend_for(config)
+    trainer = backend.trainer(config.train)
+    snapshots = []
+    for step, (batch, multiplier) in enumerate(zip(batches(config, 6), multipliers, strict=False)):
+        trainer.step(batch, multiplier, step)
+        if multiplier < 0.5 and (step + 1) % every == 0:
+            snapshots.append(backend.weights())
+    last = backend.weights()
+    assert trainer.use_averaged() == (len(snapshots) > 1)
+    for name, array in backend.weights().items():
+        expected = np.mean([s[name] for s in snapshots], axis=0) if len(snapshots) > 1 else last[name]
+        assert np.allclose(array, expected, rtol=1e-5, atol=1e-7)
+
+
+# first step below the multiplier, steps of the run, every -> snapshots that the published logs count
+@pytest.mark.parametrize(
+    ("start", "steps", "every", "count"),
+    [(5851, 7379, 50, 30), (5901, 7393, 50, 29), (5801, 7373, 200, 7), (5501, 6709, 50, 24)],
+)
+def test_swa_takes_as_many_snapshots_as_published(start: int, steps: int, every: int, count: int) -> None:
+    averager = SwaAverager(torch.nn.Linear(1, 1), Swa(kind="swa", below=0.5, every=every))
+    for step in range(steps):
+        averager.after_step(1.0 if step + 1 < start else 0.4, step)
+    assert int(averager.average.n_averaged) == count
+
+
+@pytest.mark.parametrize("micro_rows", [1, 2, 3])
+def test_micro_rows_change_memory_and_not_the_step(micro_rows: int) -> None:
+    results = []
+    for override in ("train.micro_rows=0", f"train.micro_rows={micro_rows}"):
+        config = tiny_config("train.rows=6", "train.clip=0.5", override)
+        backend = backend_for(config)
+        trainer = backend.trainer(config.train)
+        batch = np.concatenate(batches(config, 2))
+        results.append((trainer.step(batch, 1.0, 0), backend.weights()))
+    (whole, weights), (parts, other) = results
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-5)
+    assert parts.grad_norm == pytest.approx(whole.grad_norm, rel=1e-4)
+    assert all(np.allclose(other[n], w, rtol=1e-3, atol=2e-4) for n, w in weights.items())
 
 
 def test_without_averaging_the_last_weights_stay() -> None:

@@ -188,7 +188,7 @@ def _table_of(field: FieldInfo | None, node: Any) -> type[BaseModel] | None:
     classes = _classes_in(field.annotation)
     for candidate in classes:
         tag = candidate.model_fields.get("kind")
-        if tag is not None and kind in get_args(tag.annotation):
+        if tag is not None and (kind or tag.default) in get_args(tag.annotation):
             return candidate
     return classes[0] if isinstance(field.annotation, type) and classes else None
 

@@ -112,10 +112,13 @@ class Model(Frozen):
 
 
 class Muon(Frozen):
-    """Muon with decoupled weight decay (Jordan 2024): orthogonalised momentum, for 2-D tensors only."""
+    """Muon with decoupled weight decay (Jordan 2024): orthogonalised momentum, for 2-D tensors only.
+
+    lr 0 freezes the role. momentum rises linearly from `momentum_start` over the first `momentum_warmup_steps`.
+    """
 
     kind: Literal["muon"]
-    lr: float = Field(gt=0)
+    lr: float = Field(ge=0)
     weight_decay: float = Field(0.0, ge=0)
     momentum: float = Field(0.95, ge=0, lt=1)
     momentum_start: float = Field(0.85, ge=0, lt=1)
@@ -126,10 +129,10 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class AdamW(Frozen):
-    """AdamW (Loshchilov & Hutter 2019), bias-corrected, decoupled weight decay."""
+    """AdamW (Loshchilov & Hutter 2019), bias-corrected, decoupled weight decay. lr 0 freezes the role."""
 
     kind: Literal["adamw"]
-    lr: float = Field(gt=0)
+    lr: float = Field(ge=0)
     weight_decay: float = Field(0.0, ge=0)
     betas: tuple[Beta, Beta] = (0.9, 0.95)
     eps: float = Field(1e-8, gt=0)
@@ -138,12 +141,13 @@ class AdamW(Frozen):
 Optimizer = Annotated[Muon | AdamW, Field(discriminator="kind")]
 
 
-class Schedule(Frozen):
+class Trapezoid(Frozen):
     """Learning-rate multiplier over the progress p of the budget, 0 <= p <= 1.
 
     Rises linearly from 0 over `warmup`, stays 1, falls linearly to `floor` over the last `warmdown`.
     """
 
+    kind: Literal["trapezoid"] = "trapezoid"
     warmup: float = Field(0.0, ge=0, lt=1)
     warmdown: float = Field(0.4, ge=0, le=1)
     floor: float = Field(0.0, ge=0, le=1)
@@ -153,6 +157,26 @@ class Schedule(Frozen):
         if self.warmup + self.warmdown > 1:
             raise ValueError(f"warmup {self.warmup} and warmdown {self.warmdown} may not overlap")
         return self
+
+
+class WarmdownSteps(Frozen):
+    """The schedule of the PG baseline: 1, then linearly to 0 over the last `steps` steps.
+
+    Under a budget in seconds how many steps are left is judged by the mean time of those done; a run too short for
+    `steps` steps then falls from its first step on.
+    """
+
+    kind: Literal["warmdown_steps"]
+    steps: int = Field(ge=1)
+
+
+def _trapezoid_by_default(value: Any) -> Any:
+    return {"kind": "trapezoid", **value} if isinstance(value, dict) else value
+
+
+Schedule = Annotated[
+    Trapezoid | WarmdownSteps, Field(discriminator="kind"), BeforeValidator(_trapezoid_by_default)
+]
 
 
 class NoAveraging(Frozen):
@@ -168,13 +192,27 @@ class Ema(Frozen):
     decay: float = Field(gt=0, lt=1)
 
 
-Averaging = Annotated[NoAveraging | Ema, Field(discriminator="kind")]
+class Swa(Frozen):
+    """Stochastic weight averaging (Izmailov et al. 2018) as in PR 162: the mean of snapshots of the weights.
+
+    A snapshot is taken after every step whose number, counted from 1, is a multiple of `every` and whose
+    learning-rate multiplier was below `below`. The mean is kept in float32. One snapshot is no average: then the
+    last weights count.
+    """
+
+    kind: Literal["swa"]
+    below: float = Field(gt=0, le=1)
+    every: int = Field(ge=1)
+
+
+Averaging = Annotated[NoAveraging | Ema | Swa, Field(discriminator="kind")]
 
 
 class Train(Frozen):
     """One training run. Exactly one of `seconds`, `steps`, `tokens` is the budget.
 
-    rows: sequences a step, so a step is rows * model.context tokens.
+    rows: sequences a step, so a step is rows * model.context tokens. micro_rows: how many of them go through the
+    network at a time (0 = all); it divides rows and changes memory, not the result.
     optimizers: one optimizer per role of the manifest. clip: global L2 norm of the gradient, 0 = off.
     precision: `auto` lets a short probe choose. compile: torch.compile, where a C++ compiler is at hand.
     """
@@ -183,9 +221,10 @@ class Train(Frozen):
     steps: int | None = Field(None, ge=1)
     tokens: int | None = Field(None, ge=1)
     rows: int = Field(ge=1)
+    micro_rows: int = Field(0, ge=0)
     seed: int = Field(1337, ge=0, lt=1 << 64)
     optimizers: dict[Role, Optimizer]
-    schedule: Schedule = Schedule()
+    schedule: Schedule = Trapezoid()
     averaging: Averaging = NoAveraging(kind="none")
     clip: float = Field(0.0, ge=0)
     precision: Literal["auto", "bf16", "fp32"] = "auto"
@@ -195,6 +234,8 @@ class Train(Frozen):
     def _one_budget(self) -> Train:
         if sum(getattr(self, key) is not None for key in BUDGETS) != 1:
             raise ValueError("exactly one of seconds, steps, tokens must be set")
+        if self.micro_rows and self.rows % self.micro_rows:
+            raise ValueError(f"micro_rows {self.micro_rows} must divide rows {self.rows}")
         return self
 
 

@@ -17,6 +17,16 @@ def trapezoid(progress: float, warmup: float, warmdown: float, floor: float) -> 
     return 1.0
 
 
+def warmdown(remaining: float, per_step: float, steps: int) -> float:
+    """Learning-rate multiplier that falls from 1 to 0 over the last `steps` steps of a budget.
+
+    remaining: what is left of the budget; per_step: what a step takes of it, same unit (for seconds the mean so
+    far; 0 before the first step, which gives 1). min(1, remaining / (steps per_step)), PG baseline.
+    """
+    length = steps * per_step
+    return max(remaining, 0.0) / length if remaining < length else 1.0
+
+
 def ramp(step: int, start: float, end: float, steps: int) -> float:
     """Linear from `start` at step 0 to `end` at step `steps`, then `end` (momentum warm-up)."""
     if step >= steps:

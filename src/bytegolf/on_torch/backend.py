@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from bytegolf.config.schema import Ema, Model, Train
+from bytegolf.config.schema import Model, Train
 from bytegolf.errors import ConfigError
 from bytegolf.model.backend import Floats, Ids, StepResult
 from bytegolf.model.spec import manifest
+from bytegolf.on_torch.averaging import Averager
 from bytegolf.on_torch.device import choose_device, choose_precision
 from bytegolf.on_torch.gpt import Gpt
 from bytegolf.on_torch.optim.groups import Optimizers
@@ -81,10 +81,8 @@ class TorchTrainer:
         roles = manifest(backend.model).roles()
         self.optimizers = Optimizers(dict(gpt.named_parameters()), roles, train, self.dtype)
         self.clip = train.clip
-        self.average: AveragedModel | None = None
-        if isinstance(train.averaging, Ema):
-            decay = train.averaging.decay
-            self.average = AveragedModel(gpt, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+        self.micro_rows = train.micro_rows
+        self.average = Averager.of(gpt, train.averaging)
         self.nll: Any = gpt.nll
         if train.compile:
             require_compiler(backend.device)
@@ -92,24 +90,26 @@ class TorchTrainer:
 
     def step(self, batch: Ids, multiplier: float, step: int) -> StepResult:
         ids_BT = self.backend._put(batch)
-        with torch.autocast(self.backend.device, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-            loss = self.nll(ids_BT[:, :-1], ids_BT[:, 1:], self.dtype).mean()
-        loss.backward()
+        parts = torch.split(ids_BT, self.micro_rows or len(ids_BT))
+        loss = sum(self._backward(part, len(part) / len(ids_BT)) for part in parts)
         parameters = self.backend.gpt.parameters()
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.clip if self.clip > 0 else float("inf"))
-        result = StepResult(float(loss.detach()), float(norm))
+        result = StepResult(float(loss), float(norm))
         if not np.isfinite(result.loss) or not np.isfinite(result.grad_norm):
             return result  # the caller stops; the weights stay those of the last good step
         self.optimizers.step(multiplier, step)
-        if self.average is not None:
-            self.average.update_parameters(self.backend.gpt)
+        self.average.after_step(multiplier, step)
         return result
 
+    def _backward(self, ids_BT: torch.Tensor, share: float) -> torch.Tensor:
+        """Add the gradient of a part of the batch; returns its share of the mean loss."""
+        with torch.autocast(self.backend.device, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            loss: torch.Tensor = self.nll(ids_BT[:, :-1], ids_BT[:, 1:], self.dtype).mean() * share
+        torch.autograd.backward(loss)
+        return loss.detach()
+
     def use_averaged(self) -> bool:
-        if self.average is None or int(self.average.n_averaged) == 0:
-            return False
-        self.backend.gpt.load_state_dict(self.average.module.state_dict())
-        return True
+        return self.average.use()
 
 
 def require_compiler(device: str) -> None:

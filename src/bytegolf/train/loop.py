@@ -12,7 +12,6 @@ from typing import Protocol
 from bytegolf.config.schema import Optimizer, Train
 from bytegolf.errors import TrainingDivergedError
 from bytegolf.model.backend import Ids, Trainer
-from bytegolf.numeric.schedule import trapezoid
 from bytegolf.train.budget import Budget
 
 
@@ -66,7 +65,6 @@ def run_loop(
     Raises TrainingDivergedError at the first loss or gradient that is not finite.
     """
     budget = Budget.of(train)
-    schedule = train.schedule
     steps = tokens = 0
     start = time.perf_counter()
     seconds, progress, interrupted = 0.0, 0.0, False
@@ -74,13 +72,16 @@ def run_loop(
         for hook in reversed(hooks):
             closing.callback(hook.close)
         while progress < 1.0 and not interrupted:
-            multiplier = trapezoid(progress, schedule.warmup, schedule.warmdown, schedule.floor)
             batch = batches.batch(steps)
+            step_tokens = batch.shape[0] * (batch.shape[1] - 1)
+            multiplier = budget.multiplier(
+                train.schedule, steps=steps, tokens=tokens, seconds=seconds, step_tokens=step_tokens
+            )
             result = trainer.step(batch, multiplier, steps)
             if not (math.isfinite(result.loss) and math.isfinite(result.grad_norm)):
                 raise _diverged(steps + 1, result.loss, result.grad_norm, multiplier, train)
             steps += 1
-            tokens += batch.shape[0] * (batch.shape[1] - 1)
+            tokens += step_tokens
             seconds = time.perf_counter() - start
             progress = budget.progress(steps=steps, tokens=tokens, seconds=seconds)
             record = StepRecord(steps, result.loss, tokens, seconds, progress, multiplier, result.grad_norm)
