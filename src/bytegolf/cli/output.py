@@ -52,6 +52,13 @@ class Output:
             table.add_row(*(Text(cell) for cell in row))
         self.results.print(table)
 
+    def columns(self, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Left-aligned text that is never cut: a terminal that is too narrow wraps it."""
+        lines = [headers, *rows]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(headers))]
+        for line in lines:
+            self.show("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
     def finish(self, result: Mapping[str, Any]) -> None:
         """The JSON object, when one is wanted."""
         if self.as_json:

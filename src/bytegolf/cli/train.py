@@ -8,17 +8,20 @@ from typing import Any
 import typer
 
 from bytegolf.cli import datasets
+from bytegolf.cli.configs import OVERRIDE, SHRINK, load
 from bytegolf.cli.output import CACHE, DEVICE, JSON, Output
 
 HELP = """Train a model and write a run directory.
 
-CONFIG is a preset (`pocket`) or a TOML file, which may say `extends = "pocket"`. Anything in it can be set with
-`-o key=value`. Exactly one budget counts: --seconds, --steps or --tokens replaces the preset's. Ctrl-C once
-stops, averages and saves; twice leaves at once.
+CONFIG is a preset (`bytegolf presets list`) or a TOML file, which may say `extends = "pocket"`. Anything in it can
+be set with `-o key=value`. Exactly one budget counts: --seconds, --steps or --tokens replaces the preset's. Ctrl-C
+once stops, averages and saves; twice leaves at once.
 
 Example: `bytegolf train pocket --seconds 180`
 
 Example: `bytegolf train pocket --out runs/wide -o model.dim=192`
+
+Example: `bytegolf train pr162-bigram-swa --shrink` (the system at a size for a trial)
 """
 
 
@@ -33,20 +36,19 @@ def command(
     tokens: int | None = typer.Option(None, help="Train on so many tokens."),
     seed: int | None = typer.Option(None, help="Seed of initial weights and data order."),
     device: str = DEVICE,
-    override: list[str] = typer.Option([], "-o", help="Override a key of the config, e.g. -o train.clip=0.5"),
+    override: list[str] = OVERRIDE,
+    shrink: bool = SHRINK,
     force: bool = typer.Option(False, "--force", help="Replace an older run in the same place."),
     cache: Path | None = CACHE,
     as_json: bool = JSON,
 ) -> dict[str, Any]:
-    from bytegolf.config.load import load_config
-
     output = Output(as_json)
     budget = {"seconds": seconds, "steps": steps, "tokens": tokens}
     chosen = {key: value for key, value in budget.items() if value is not None}
     if len(chosen) > 1:
         raise typer.BadParameter("--seconds, --steps and --tokens exclude each other; give one")
     extra = {**chosen, **({} if seed is None else {"seed": seed})}
-    resolved = load_config(config, [*override, *(f"train.{key}={value}" for key, value in extra.items())])
+    resolved = load(config, [*override, *(f"train.{key}={value}" for key, value in extra.items())], shrink)
     dataset = datasets.find_or_build(output, data, resolved.model.vocab_size, cache)
     folder = out or Path("runs") / resolved.name
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
@@ -30,10 +31,55 @@ def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
     Raises ConfigError: unknown preset or key (with the closest names), a value of the wrong type or range,
     a broken TOML file, an `extends` cycle.
     """
+    return traced_config(source, overrides)[0]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One value of a flattened config, and what set it: a preset, a file, `-o`, or "default"."""
+
+    value: Any
+    origin: str
+
+
+def traced_config(source: str, overrides: Sequence[str] = ()) -> tuple[Config, dict[str, Setting]]:
+    """The config as `load_config` gives it, and every key of it (`model.mlp.hidden`) with its value and origin."""
     tree = _read(source, ())
     for text in overrides:
-        tree = _merge(tree, parse_override(text))
-    return resolve(tree, where=source)
+        tree = _merge(tree, _map_leaves(parse_override(text), lambda value: Setting(value, "-o")))
+    config = resolve(_map_leaves(tree, lambda setting: setting.value), where=source)
+    set_by = {key: setting.origin for key, setting in flatten(_opened(tree)).items()}
+    flat = flatten(to_tree(config))
+    return config, {key: Setting(value, set_by.get(key, "default")) for key, value in flat.items()}
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A tree of tables as `a.b.c` -> value. Lists of tables are numbered (`model.embed.mixers.0.kind`)."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        tables = isinstance(value, list) and value != [] and all(isinstance(item, dict) for item in value)
+        inner = {str(i): item for i, item in enumerate(value)} if tables else value
+        flat |= flatten(inner, f"{prefix}{key}.") if isinstance(inner, dict) else {f"{prefix}{key}": inner}
+    return flat
+
+
+def _opened(tree: dict[str, Any]) -> dict[str, Any]:
+    """A tree of settings in which a list of tables, set as a whole, shows the settings inside."""
+
+    def opened(setting: Setting) -> Any:
+        items = setting.value if isinstance(setting.value, list) else []
+        if not items or not all(isinstance(item, dict) for item in items):
+            return setting
+        return [_map_leaves(item, lambda value: Setting(value, setting.origin)) for item in items]
+
+    opened_tree: dict[str, Any] = _map_leaves(tree, opened)
+    return opened_tree
+
+
+def _map_leaves(tree: Any, change: Callable[[Any], Any]) -> Any:
+    if isinstance(tree, dict):
+        return {key: _map_leaves(value, change) for key, value in tree.items()}
+    return change(tree)
 
 
 def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
@@ -91,13 +137,15 @@ def _read(source: str, chain: tuple[str, ...]) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"not valid TOML: {error}", where=origin) from None
     parent = tree.pop("extends", None)
+    name = source if source in preset_names() else origin
+    traced: dict[str, Any] = _map_leaves(tree, lambda value: Setting(value, name))
     if parent is None:
-        return tree
+        return traced
     if not isinstance(parent, str):
         raise ConfigError("extends must be a preset name or a path", got=repr(parent), where=origin)
     if parent not in preset_names():  # a path is meant relative to the file that names it
         parent = os.path.abspath(Path(origin).parent / parent)
-    return _merge(_read(parent, (*chain, source)), tree)
+    return _merge(_read(parent, (*chain, source)), traced)
 
 
 def _text_of(source: str, chain: tuple[str, ...]) -> tuple[str, str]:
@@ -119,7 +167,7 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
     a table that changes its `kind` replaces the old one whole, and one training budget replaces another.
     """
-    if "kind" in above and above["kind"] != below.get("kind"):
+    if "kind" in above and _value(above["kind"]) != _value(below.get("kind")):
         return above
     merged = dict(below)
     if any(key in above for key in BUDGETS):
@@ -128,6 +176,10 @@ def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
         old = merged.get(key)
         merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged
+
+
+def _value(leaf: Any) -> Any:
+    return leaf.value if isinstance(leaf, Setting) else leaf
 
 
 def _explain(error: dict[str, Any], tree: dict[str, Any]) -> str:

@@ -153,7 +153,7 @@ class Trapezoid(Frozen):
     floor: float = Field(0.0, ge=0, le=1)
 
     @model_validator(mode="after")
-    def _one_after_the_other(self) -> Schedule:
+    def _one_after_the_other(self) -> Trapezoid:
         if self.warmup + self.warmdown > 1:
             raise ValueError(f"warmup {self.warmup} and warmdown {self.warmdown} may not overlap")
         return self

@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from bytegolf.config.schema import Model, Role, UniformFanIn, Variant
 
@@ -68,6 +68,10 @@ class Component(Variant):
     @abstractmethod
     def tensors(self, model: Model) -> list[Tensor]:
         """The parameters of one instance, under short names."""
+
+    def narrowed(self, ratio: float) -> Self:
+        """This component for a model of `ratio` times the width, for trials: `--shrink`."""
+        return self
 
     def dead(self) -> frozenset[str]:
         """Short names of tensors whose gradient is zero for ever under these settings."""

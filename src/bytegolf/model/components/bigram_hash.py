@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -49,6 +49,13 @@ class BigramHash(Mixer):
 
     def dead(self) -> frozenset[str]:
         return frozenset({"table", "proj", "scale"} if self.proj_init == "zeros" else ())
+
+    def narrowed(self, ratio: float) -> Self:
+        sizes = {
+            "buckets": max(2, round(self.buckets * ratio)),
+            "table_dim": max(1, round(self.table_dim * ratio)),
+        }
+        return self.model_copy(update=sizes)
 
     def flops(self, model: Model) -> int:
         return 2 * model.dim * self.table_dim

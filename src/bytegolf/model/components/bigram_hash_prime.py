@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -33,6 +33,13 @@ class BigramHashPrime(Mixer):
             Tensor("table", (self.buckets, self.table_dim), "table", Init("normal", self.table_std)),
             Tensor("proj", (model.dim, self.table_dim), "table", ZEROS),
         ]
+
+    def narrowed(self, ratio: float) -> Self:
+        sizes = {
+            "buckets": max(2, round(self.buckets * ratio)),
+            "table_dim": max(1, round(self.table_dim * ratio)),
+        }
+        return self.model_copy(update=sizes)
 
     def flops(self, model: Model) -> int:
         return 2 * model.dim * self.table_dim

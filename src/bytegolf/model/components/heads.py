@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from pydantic import Field
 
 from bytegolf.config.schema import Model
@@ -36,6 +38,11 @@ class Heads(Component):
             raise ValueError(
                 f"attention.rope_dims must be even and at most the head size {head_dim}, got {self.rope_dims}"
             )
+
+    def narrowed(self, ratio: float) -> Self:
+        rope_dims = 2 * max(1, round(self.rope_dims * ratio / 2)) if self.rope_dims else 0
+        window = max(1, round(self.window * ratio)) if self.window else 0
+        return self.model_copy(update={"rope_dims": rope_dims, "window": window})
 
     def kv_dim(self, model: Model) -> int:
         """Width of all keys (or values) of a token together: kv_heads * hd."""

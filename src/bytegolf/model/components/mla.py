@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field
 
@@ -21,6 +21,10 @@ class Mla(Heads):
 
     kind: Literal["mla"]
     kv_rank: int = Field(ge=1)
+
+    def narrowed(self, ratio: float) -> Self:
+        narrow = super().narrowed(ratio)
+        return narrow.model_copy(update={"kv_rank": max(1, round(self.kv_rank * ratio))})
 
     def tensors(self, model: Model) -> list[Tensor]:
         kv, init = self.kv_dim(model), matrix_init(model)

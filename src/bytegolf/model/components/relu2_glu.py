@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field
 
@@ -27,6 +27,9 @@ class Relu2Glu(Component):
             Tensor("up", (self.hidden, model.dim), "matrix", init),
             Tensor("proj", (model.dim, self.hidden), "matrix", ZEROS),
         ]
+
+    def narrowed(self, ratio: float) -> Self:
+        return self.model_copy(update={"hidden": max(1, round(self.hidden * ratio))})
 
     def flops(self, model: Model) -> int:
         return 3 * 2 * model.dim * self.hidden

@@ -1,0 +1,131 @@
+"""bytegolf presets list | show | diff: what a preset sets, where each value comes from, what it costs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from bytegolf.cli.configs import CONFIG, OVERRIDE, SHRINK, load
+from bytegolf.cli.output import JSON, Output
+
+if TYPE_CHECKING:
+    from bytegolf.config.schema import Config
+    from bytegolf.model.spec import Manifest
+
+app = typer.Typer(no_args_is_help=True, help="List the presets, show one, compare two.")
+
+LIST_HELP = """List the presets that ship with bytegolf.
+
+NAME is a system as it should have been; NAME-as-published has the flaws of the published one, as far as they are
+settings, so that their price can be measured.
+"""
+
+SHOW_HELP = """Show a preset: every value and where it comes from, parameters by role, operations, predicted bytes.
+
+Example: `bytegolf presets show pr162-bigram-swa`
+
+Example: `bytegolf presets show pr162-bigram-swa -o model.layers=10 --json`
+"""
+
+DIFF_HELP = """Show where two presets differ, after `extends` and defaults are resolved.
+
+Two runs whose resolved configs do not differ are two seeds of one system, whatever their names say.
+
+Example: `bytegolf presets diff pr162-bigram-swa pr180-int5`
+"""
+
+
+@app.command("list", help=LIST_HELP)
+def list_presets(as_json: bool = JSON) -> dict[str, Any]:
+    from bytegolf.config.load import load_config, preset_names
+    from bytegolf.model.spec import manifest
+
+    output = Output(as_json)
+    configs = [load_config(name) for name in preset_names()]
+    rows = [(c.name, manifest(c.model).parameters, c.about) for c in configs]
+    output.columns(["preset", "parameters", "about"], [[name, f"{n:>10,}", about] for name, n, about in rows])
+    result = {"presets": [{"name": name, "parameters": n, "about": about} for name, n, about in rows]}
+    output.finish(result)
+    return result
+
+
+@app.command("show", help=SHOW_HELP)
+def show(
+    config: str = CONFIG, override: list[str] = OVERRIDE, shrink: bool = SHRINK, as_json: bool = JSON
+) -> dict[str, Any]:
+    from bytegolf.config.load import to_tree, traced_config
+    from bytegolf.model.spec import flops_per_token, manifest
+
+    output = Output(as_json)
+    resolved = load(config, override, shrink)
+    settings = _origins_when_shrunk(resolved, config) if shrink else traced_config(config, override)[1]
+    tensors = manifest(resolved.model)
+    output.columns(["key", "value", "from"], [[key, _toml(s.value), s.origin] for key, s in settings.items()])
+    output.show()
+    _show_parameters(output, resolved, tensors)
+    flops = flops_per_token(resolved.model)
+    output.show(f"{flops:,} operations per token forward at full context, three times that in training")
+    result = {
+        "name": resolved.name,
+        "about": resolved.about,
+        "parameters": tensors.parameters,
+        "parameters_by_role": tensors.parameters_by_role(),
+        "dead_parameters": {t.name: t.size for t in tensors.tensors if t.name in tensors.dead},
+        "flops_per_token": flops,
+        "settings": {key: {"value": s.value, "from": s.origin} for key, s in settings.items()},
+        "config": to_tree(resolved),
+    }
+    output.finish(result)
+    return result
+
+
+@app.command("diff", help=DIFF_HELP)
+def diff(
+    first: str = typer.Argument(metavar="A", help="A preset or a TOML file."),
+    second: str = typer.Argument(metavar="B", help="Another."),
+    as_json: bool = JSON,
+) -> dict[str, Any]:
+    from bytegolf.config.load import flatten, load_config, to_tree
+
+    output = Output(as_json)
+    a, b = (flatten(to_tree(load_config(source))) for source in (first, second))
+    keys = [key for key in dict.fromkeys((*a, *b)) if key not in ("name", "about")]
+    differing = {key: (a.get(key), b.get(key)) for key in keys if a.get(key) != b.get(key)}
+    if differing:
+        rows = [[key, *("-" if v is None else _toml(v) for v in pair)] for key, pair in differing.items()]
+        output.columns(["key", first, second], rows)
+    else:
+        output.show(f"{first} and {second} do not differ: two runs of them are two runs of one system")
+    result = {"differences": {key: {"a": va, "b": vb} for key, (va, vb) in differing.items()}}
+    output.finish(result)
+    return result
+
+
+def _show_parameters(output: Output, config: Config, tensors: Manifest) -> None:
+    by_role = tensors.parameters_by_role()
+    codecs: dict[str, str] = dict(config.pack.codecs)  # type: ignore[arg-type]
+    output.table(
+        ["role", "parameters", "codec"],
+        [[role, f"{n:,}", codecs[role]] for role, n in by_role.items()],
+        title=f"{tensors.parameters:,} parameters",
+    )
+    if tensors.dead:
+        names = ", ".join(sorted(tensors.dead))
+        output.show(f"dead: {tensors.dead_parameters():,} parameters never get a gradient ({names})")
+
+
+def _toml(value: Any) -> str:
+    return json.dumps(value)
+
+
+def _origins_when_shrunk(config: Config, source: str) -> dict[str, Any]:
+    from bytegolf.config.load import Setting, flatten, to_tree, traced_config
+
+    before = traced_config(source)[1]
+    after = flatten(to_tree(config))
+    return {
+        key: before[key] if key in before and before[key].value == value else Setting(value, "--shrink or -o")
+        for key, value in after.items()
+    }
