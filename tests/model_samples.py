@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bytegolf import registry
 from bytegolf.config.schema import Model
-from bytegolf.model.spec import manifest
+from bytegolf.model.spec import block_tensors, manifest
 
 SLOTS = ("mixer", "attention", "mlp", "plan", "head")
 
@@ -151,10 +151,27 @@ MEAN_NATS: dict[tuple[str, ...], float] = {
     ("smear_lerp",): 2.7492133120935174,
     ("bigram_hash", "smear_lerp"): 2.7496587010622786,
 }
+
+# Two systems whose layers differ. PR 489: published; PR 354: two twins agree on it.
+SLOTS_489: dict[str, dict[str, Any]] = {
+    "attention": {"kind": "gqa", "heads": 2, "kv_heads": 1, "rope_dims": 2, "q_gain": 1.0},
+    "plan": {"kind": "unet", "depth_damping": True},
+    "head": {"kind": "tied", "softcap": 15.0},
+}
+SLOTS_354: dict[str, dict[str, Any]] = {
+    "attention": {"kind": "mla", "heads": 2, "kv_heads": 1, "kv_rank": 3},
+    "mlp": {"kind": "relu2_glu", "hidden": 16},
+}
+OTHER_NATS: dict[str, tuple[tuple[str, ...], dict[str, dict[str, Any]], float]] = {
+    "PR 489": (("bigram_hash", "smear_lerp"), SLOTS_489, 3.304114136886665),
+    "PR 354": ((), SLOTS_354, 3.2903331079433578),
+}
 BASE_NATS = [3.57813861, 4.24304594, 2.23190455, 3.78353823, 3.11862959]
 
 
-def miniature(mixers: tuple[str, ...]) -> tuple[Model, dict[str, np.ndarray]]:
+def miniature(
+    mixers: tuple[str, ...], slots: dict[str, dict[str, Any]] | None = None
+) -> tuple[Model, dict[str, np.ndarray]]:
     """V 16, D 8, H 2, K 1, L 3 with weights F(i) = 0.3 sin(1 + 0.7 k + 1.3 i) over the flat index k."""
     options = {"bigram_hash": {"buckets": 8, "table_dim": 4}, "smear_lerp": {}}
     model = Model.model_validate(
@@ -168,6 +185,7 @@ def miniature(mixers: tuple[str, ...]) -> tuple[Model, dict[str, np.ndarray]]:
             "mlp": {"kind": "relu2", "hidden": 16},
             "plan": {"kind": "unet"},
             "head": {"kind": "tied"},
+            **(slots or {}),
         }
     )
 
@@ -183,18 +201,26 @@ def miniature(mixers: tuple[str, ...]) -> tuple[Model, dict[str, np.ndarray]]:
         weights |= {f"embed.mixers.{i}.{name}": array for name, array in of_mixer[mixer].items()}
     for layer in range(3):
         b = 10 * (layer + 1)
+        scale = np.full(8, model.plan.residual_scale(layer))
         block = {
             "mix_x": 1 + 0.1 * f(b, 8),
             "mix_x0": 0.1 * f(b + 1, 8),
-            "attention_scale": np.ones(8),
-            "mlp_scale": np.ones(8),
+            "attention_scale": scale,
+            "mlp_scale": scale,
             "attention.q": f(b + 2, 8, 8),
             "attention.k": f(b + 3, 4, 8),
             "attention.v": f(b + 4, 4, 8),
+            "attention.kv_down": f(b + 3, 3, 8),
+            "attention.k_up": f(b + 8, 4, 3),
+            "attention.v_up": f(b + 9, 4, 3),
             "attention.proj": f(b + 5, 8, 8),
-            "attention.q_gain": np.full(2, 1.5),
+            "attention.q_gain": np.full(2, model.attention.q_gain),
             "mlp.fc": f(b + 6, 16, 8),
+            "mlp.gate": f(b + 6, 16, 8),
+            "mlp.up": f(b + 4, 16, 8),
             "mlp.proj": f(b + 7, 8, 16),
         }
+        wanted = {t.name for t in block_tensors(model, layer)}
+        block = {name: array for name, array in block.items() if name in wanted}
         weights |= {f"blocks.{layer}.{name}": array for name, array in block.items()}
     return model, weights

@@ -12,6 +12,12 @@ BUCKETS = {
     10240: [10239, 2446, 5614, 9304, 86, 1817, 7269],
 }
 
+# multiplier -> (B, buckets) of the linear hash: PR 354, and the record with SmearGate and orthogonal init.
+PRIME_BUCKETS = {
+    1_000_003: (10_240, [1, 6725, 3209, 189, 3803, 7612, 6589]),
+    92_821: (4096, [1, 2711, 1325, 435, 3843, 3434, 2411]),
+}
+
 # One channel [1, 3, 5] under a gate.
 SMEARED = {0.0: [0.5, 2.0, 4.0], 1.0: [0.2689414214, 1.5378828427, 3.5378828427]}
 

@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 from bytegolf import registry
 from bytegolf.codec import base
 from bytegolf.codec.int_rows import Int5, Int6, Int8, IntRows
+from bytegolf.codec.prune import magnitude_prune
 from bytegolf.errors import ArtifactError, ConfigError
 
 NAMES = registry.names("codec")
@@ -167,6 +168,32 @@ def test_int8_keeps_small_rows_that_the_published_floor_coarsens() -> None:
     quantized = Int8().quantize(W)
     assert quantized.codes.tolist() == [[127, -64, 32, -16], [127, -64, 19, -127], [64, -127, 19, 0]]
     assert quantized.scales[1] == np.float32(0.0157470703125)
+
+
+def test_the_published_clip_and_floors_give_the_published_codes() -> None:
+    """Rows 0 and 2 of int8 stand on the floor 1/127; of int6 and int5 whole rows fall to zero."""
+    int8 = base.get("int8_clip_floor").quantize(W)
+    assert int8.codes.tolist() == [[63, -32, 16, -8], [127, -64, 19, -127], [1, -3, 0, 0]]
+    assert np.allclose(int8.scales, [0.0078735352, 0.0157470703, 0.0078735352], rtol=1e-8, atol=0)
+    int6, int5 = (base.get(f"int{bits}_clip_floor").quantize(W) for bits in (6, 5))
+    assert int6.scales.tolist() == [np.float16(1 / 31), np.float16(2 / 31), np.float16(1 / 31)]
+    assert int5.scales.tolist() == [np.float16(1 / 15), np.float16(2 / 15), np.float16(1 / 15)]
+    assert not int6.codes[2, [0, 2, 3]].any()
+    assert not int5.codes[2].any()
+
+
+def test_the_clip_interpolates_between_the_two_largest_of_a_row() -> None:
+    clip = np.quantile(np.abs(W[0]).astype(np.float64), 0.9999984)
+    assert clip == pytest.approx(0.49999881, abs=2e-8)
+    assert base.get("int8_clip").quantize(W).scales[0] == np.float16(clip / 127)
+
+
+def test_pruning_zeroes_what_is_below_the_quantile_of_the_whole_tensor() -> None:
+    values = (np.arange(1, 101) / 100).astype(np.float32).reshape(10, 10)
+    pruned = magnitude_prune(values * np.where(np.eye(10, dtype=bool), -1, 1).astype(np.float32), 0.03)
+    assert np.quantile(values.astype(np.float64), 0.03) == pytest.approx(0.0397, abs=1e-7)
+    assert sorted(values[pruned == 0].tolist()) == pytest.approx([0.01, 0.02, 0.03])
+    assert np.count_nonzero(pruned) == 97
 
 
 def test_halves_round_to_even() -> None:

@@ -13,17 +13,28 @@ from hypothesis import strategies as st
 from bytegolf import registry
 from bytegolf.config.schema import Model
 from bytegolf.model.components.bigram_hash import BigramHash as BigramSpec
+from bytegolf.model.components.bigram_hash_prime import BigramHashPrime as PrimeSpec
 from bytegolf.model.components.smear_lerp import SmearLerp as SmearSpec
 from bytegolf.model.components.tied import Tied as TiedSpec
+from bytegolf.model.spec import manifest
 from bytegolf.on_numpy.ops import under
 from bytegolf.on_torch.declared import rms_norm
 from bytegolf.on_torch.gpt import Gpt
 from bytegolf.on_torch.head.tied import Tied
 from bytegolf.on_torch.mixers.bigram_hash import BigramHash
+from bytegolf.on_torch.mixers.bigram_hash_prime import BigramHashPrime
 from bytegolf.on_torch.mixers.smear_lerp import SmearLerp
 from bytegolf.on_torch.rope import Rope
 from model_samples import generic_weights, miniature, models, random_ids, system
-from vectors import BUCKETS, HASHED_IDS, NORMED_CONSTANT, ROTATED, SMEARED, SOFTCAPPED
+from vectors import (
+    BUCKETS,
+    HASHED_IDS,
+    NORMED_CONSTANT,
+    PRIME_BUCKETS,
+    ROTATED,
+    SMEARED,
+    SOFTCAPPED,
+)
 
 
 @pytest.mark.parametrize("size", BUCKETS)
@@ -158,6 +169,40 @@ def test_without_that_rule_a_mixer_reaches_across_documents(kind: str, side: str
     changed_x = np.concatenate((-x[:5], x[5:]))
     first, second = run_mixer(model, side, x, ids), run_mixer(model, side, changed_x, changed_ids)
     assert not np.allclose(first[5:], second[5:])
+
+
+def test_the_linear_hash_is_that_of_the_other_twin_at_the_largest_ids() -> None:
+    model = system().model_copy(update={"vocab_size": 65_536})
+    for multiplier, (size, expected) in PRIME_BUCKETS.items():
+        spec = PrimeSpec(
+            kind="bigram_hash_prime", buckets=size, multiplier=multiplier, stop_at_bos=False, table_dim=1
+        )
+        mixer = BigramHashPrime(spec, model)
+        assert mixer.bucket(torch.tensor(HASHED_IDS)[None])[0].tolist() == expected
+        large = torch.tensor([[65_535, 65_535]])
+        assert mixer.bucket(large)[0, 1].item() == (65_535 * multiplier + 65_535) % size
+
+
+def test_what_the_specification_calls_dead_is_dead_and_nothing_else() -> None:
+    model, _ = miniature(("bigram_hash", "smear_lerp"))
+    mixers = (
+        model.embed.mixers[0].model_copy(update={"proj_init": "zeros"}),
+        model.embed.mixers[1],
+    )
+    model = model.model_copy(update={"embed": model.embed.model_copy(update={"mixers": mixers})})
+    gpt = Gpt.initialised(model, 0).double()
+    optimizer = torch.optim.AdamW(gpt.parameters(), lr=0.02)
+    ids = torch.tensor(random_ids(model, 8, 9))
+    moved: set[str] = set()
+    for _ in range(3):
+        optimizer.zero_grad()
+        gpt.nll(ids[:, :-1], ids[:, 1:]).mean().backward()
+        moved |= {n for n, p in gpt.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
+        optimizer.step()
+    tensors = manifest(model)
+    assert tensors.dead == {f"embed.mixers.0.{name}" for name in ("table", "proj", "scale")}
+    assert moved == set(tensors.roles()) - tensors.dead
+    assert tensors.dead_parameters() == 8 * 4 + 8 * 4 + 1
 
 
 def test_a_bigram_that_starts_at_zero_twice_is_dead() -> None:

@@ -12,7 +12,17 @@ from bytegolf.config.schema import Model
 from bytegolf.model.spec import manifest
 from bytegolf.on_numpy import forward
 from bytegolf.on_torch.gpt import Gpt
-from model_samples import IDS, MEAN_NATS, REGISTERED, TARGETS, generic_weights, miniature, models, random_ids
+from model_samples import (
+    IDS,
+    MEAN_NATS,
+    OTHER_NATS,
+    REGISTERED,
+    TARGETS,
+    generic_weights,
+    miniature,
+    models,
+    random_ids,
+)
 
 EVERY_VARIANT = pytest.mark.parametrize(("slot", "kind"), REGISTERED)
 
@@ -28,6 +38,14 @@ def test_the_miniature_systems_have_their_loss(mixers: tuple[str, ...]) -> None:
     gpt = in_float64(*miniature(mixers))
     losses = gpt.nll(torch.tensor(IDS)[None], torch.tensor(TARGETS)[None])
     assert losses.mean().item() == pytest.approx(MEAN_NATS[mixers], abs=1e-14)
+
+
+@pytest.mark.parametrize("name", OTHER_NATS)
+def test_miniatures_with_other_layers_have_their_loss(name: str) -> None:
+    mixers, slots, expected = OTHER_NATS[name]
+    gpt = in_float64(*miniature(mixers, slots))
+    losses = gpt.nll(torch.tensor(IDS)[None], torch.tensor(TARGETS)[None])
+    assert losses.mean().item() == pytest.approx(expected, abs=1e-14)
 
 
 @EVERY_VARIANT

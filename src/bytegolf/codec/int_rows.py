@@ -113,6 +113,9 @@ class IntRows:
         scales = _unscale(halves, exponent)
         # An all-zero row may divide by anything: its codes are 0, and must be 0 too where the scale died.
         divisors = np.where(scales > 0, scales, np.float32(np.inf))
+        if self.clip_quantile is not None:  # as published: clip, then divide by the scale before its rounding
+            matrix = np.clip(matrix, -peaks[:, None], peaks[:, None])
+            divisors = np.where(scales > 0, ideal, np.inf)
         codes = np.clip(np.rint(matrix / divisors[:, None]), self.lo, self.hi).astype(np.int8)
         return Quantized(codes, scales), exponent, halves
 
