@@ -104,8 +104,14 @@ def diff(
 
 
 def _show_parameters(output: Output, config: Config, tensors: Manifest) -> None:
+    from bytegolf.model.storage import codecs_of
+
     by_role = tensors.parameters_by_role()
-    codecs: dict[str, str] = dict(config.pack.codecs)  # type: ignore[arg-type]
+    chosen = codecs_of(tensors, config)
+    codecs = {
+        role: " ".join(dict.fromkeys(chosen[t.name] for t in tensors.tensors if t.role == role))
+        for role in by_role
+    }
     output.table(
         ["role", "parameters", "codec"],
         [[role, f"{n:,}", codecs[role]] for role, n in by_role.items()],
