@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bytegolf.artifact.format import Artifact, StoredTokenizer, from_bytes, to_bytes, write
 from bytegolf.artifact.pack import pack
@@ -23,11 +26,14 @@ from bytegolf.model.init import initial_weights
 from bytegolf.model.shrink import STEPS, shrunk
 from bytegolf.model.spec import manifest
 from bytegolf.model.storage import codec_overrides, codecs_of
+from bytegolf.on_numpy import forward
 from bytegolf.on_torch.backend import TorchBackend
+from bytegolf.on_torch.gpt import Gpt
 from bytegolf.score.bpb import score
 from bytegolf.score.packed import load_packed
 from bytegolf.train.export import export
 from bytegolf.train.fit import fit
+from model_samples import generic_weights, random_ids
 
 PARAMETERS = {
     "baseline": 17_059_912,
@@ -116,6 +122,19 @@ def test_every_parameter_gets_a_gradient_within_three_steps_but_the_dead(name: s
     for step in range(3):
         trainer.step(batches.batch(step), 1.0, step)
     assert set(manifest(config.model).roles()) - alive == DEAD.get(name, set())
+
+
+@EVERY_PRESET
+@settings(max_examples=3)
+@given(seed=st.integers(0, 99), length=st.integers(2, 24))
+def test_torch_and_numpy_agree_on_the_system(name: str, seed: int, length: int) -> None:
+    model = trial(name).model.model_copy(update={"vocab_size": 40})
+    weights = {n: 0.3 * w for n, w in generic_weights(model, seed).items()}
+    ids = random_ids(model, 1, length, seed)
+    gpt = Gpt(model).double()
+    gpt.load_state_dict({n: torch.tensor(w) for n, w in weights.items()})
+    found = gpt(torch.tensor(ids))[0].detach().numpy()
+    assert np.allclose(found, forward.logits(model, weights, ids[0]), rtol=0, atol=1e-10)
 
 
 class Losses:
