@@ -5,8 +5,8 @@
     w'_rc   = s_r q_rc                                                      |w' - w| <= s_r / 2 where not clipped
 
 The step is a real number, so the size is a knob without notches: halving it costs one bit a weight. The blob holds
-the steps, and reading asks for nothing else; equal steps in all rows cost 10 bytes. `encode` takes rms_r / 8, which
-is 5.05 bits a gaussian weight; `encode_at` takes the steps that somebody has found (train/fill.py).
+the steps, and reading asks for nothing else; equal steps in all rows cost 10 bytes. `encode` takes rms_r / 8,
+which is 5.05 bits a gaussian weight; `encode_at` takes the steps that somebody has found (train/fill.py).
 
 Unlike int6, whose largest weight of a row sets the step, here the largest sets nothing: the range of q costs only
 a wider table. K = 16 bounds that table. A row of up to 256 weights cannot reach 16 rms, so the clip only ever
