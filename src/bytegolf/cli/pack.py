@@ -21,8 +21,8 @@ HELP = """Quantize and pack a run into one file.
 
 The ledger shows who spent which bytes.
 
-The codecs are those of the run's config; `-o pack.codecs.ROLE=NAME` changes one (fp16, int8, int6, int5). A file
-larger than the budget is not written: the message says by how much it is over and which changes would fit.
+The codecs are those of the run's config; `-o pack.codecs.ROLE=NAME` changes one (fp16, int8, int6, int5, ecsq). A
+file larger than the budget is not written: the message says by how much it is over and which changes would fit.
 
 `--fit BYTES` fills the budget instead: every matrix gets the quantization step with which the whole file has just
 that size and loses least. What a step costs is measured on some of the run's training text, which takes a minute
@@ -50,7 +50,7 @@ def command(
         None, help="With --fit: the dataset of the run.  [default: where the run had it]", show_default=False
     ),
     calibration_tokens: int | None = typer.Option(
-        None, min=1, help="With --fit: training tokens to measure on.  [default: 16384]", show_default=False
+        None, min=1, help="With --fit: training tokens to measure on.  [default: 8192]", show_default=False
     ),
     device: str = DEVICE,
     cache: Path | None = CACHE,
