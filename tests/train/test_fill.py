@@ -118,13 +118,14 @@ def test_more_bytes_lose_less(packed: Callable[..., Filled]) -> None:
     assert 1 > cost[0] > cost[-1] + noise
 
 
-def test_a_budget_out_of_reach_names_the_smallest_size_and_that_size_works(
+def test_a_budget_out_of_reach_is_refused_before_measuring_and_says_what_would_do(
     packed: Callable[..., Filled],
 ) -> None:
-    with pytest.raises(BudgetError, match="smallest reachable is") as caught:
+    with pytest.raises(BudgetError, match="smallest reachable is about") as caught:
         packed(3000)
     smallest = int(str(caught.value.got).split()[0].replace(",", ""))
-    assert smallest - 16 <= packed(smallest + 16).total <= smallest + 16, "the digits of the header aside"
+    budget = smallest * 21 // 20  # steps by the row, where they are chosen, take a few bytes more
+    assert smallest - 16 <= packed(budget).total <= budget
 
 
 def test_a_budget_beyond_the_finest_steps_is_not_padded(packed: Callable[..., Filled]) -> None:

@@ -40,6 +40,7 @@ _FINEST, _COARSEST = 2.0**-8, 4.0  # step / rms: 10 bits a weight (int8 takes so
 _LEAST = 1e-4  # of the largest sensitivity
 _NEAR, _CLOSE = 1e-2, 2e-4  # of the budget: when the first and the last search end
 _TRIALS = 30
+_HOPELESS = 1e30  # a lambda at which every step is the coarsest
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,10 @@ def fill(
     packing = _Packing(
         weights, export(run, config), {"budget": config.pack.budget, "calibration_tokens": rows[:, 1:].size}
     )
-    knobs = {}
+    knobs = {name: Knob(weights[name].size, profile(weights[name], 0), 1.0) for name in names}
+    packing.at(knobs, _HOPELESS).within(
+        config.pack.budget
+    )  # a budget out of reach is refused before measuring
     for done, name in enumerate(names):
         knobs[name] = _probe(loss, before, name)
         report(0.7 * (done + 1) / len(names))
@@ -196,6 +200,15 @@ class _Trial:
     price: float
     finest: bool = False
 
+    def within(self, budget: int) -> None:
+        """Raises BudgetError when this file, made with the coarsest steps, is larger than `budget`."""
+        if self.total > budget:
+            raise BudgetError(
+                f"the artifact must fit into {budget:,} bytes",
+                got=f"{self.total:,} bytes with the coarsest steps",
+                fix=f"the smallest reachable is about {self.total:,} bytes; raise the budget or train a smaller model",
+            )
+
 
 def _search(packing: _Packing, knobs: Mapping[str, Knob], close: float, start: float | None = None) -> _Trial:
     """A file within the budget and at most a share `close` of it under, or as near as the trials get.
@@ -210,12 +223,7 @@ def _search(packing: _Packing, knobs: Mapping[str, Knob], close: float, start: f
     best, fine = packing.at(knobs, _rounded(high + 1)), packing.at(knobs, _rounded(low - 1))
     if fine.total <= budget:
         return replace(fine, finest=True)
-    if best.total > budget:
-        raise BudgetError(
-            f"the artifact must fit into {budget:,} bytes",
-            got=f"{best.total:,} bytes with the coarsest steps",
-            fix=f"the smallest reachable is {best.total:,} bytes; raise the budget or train a smaller model",
-        )
+    best.within(budget)
     slope = sum(k.n for k in knobs.values()) / 16
     at = (low + high) / 2 if start is None else min(max(math.log2(start), low), high)
     for number in range(_TRIALS):
