@@ -206,7 +206,8 @@ class _Trial:
             raise BudgetError(
                 f"the artifact must fit into {budget:,} bytes",
                 got=f"{self.total:,} bytes with the coarsest steps",
-                fix=f"the smallest reachable is about {self.total:,} bytes; raise the budget or train a smaller model",
+                fix=f"the smallest reachable is about {self.total:,} bytes:"
+                " raise the budget or train a smaller model",
             )
 
 
