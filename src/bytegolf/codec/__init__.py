@@ -4,4 +4,5 @@ base.py      the interface, and the lookup by name
 fp16.py      half precision, for the few values that must stay precise
 int_rows.py  int8, int6, int5: whole numbers times one fp16 scale a row
 entropy.py   whole numbers -> bytes at their empirical entropy
+gaussian.py  the size law: bytes of Gaussian tensors, from shapes alone
 """
