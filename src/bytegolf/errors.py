@@ -63,7 +63,8 @@ class TrainingDivergedError(UserError):
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint that names the closest known names, or all of them when nothing is close."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    begun = [n for n in names if name and n.startswith(name)]
+    close = begun[:3] or difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if close:
         return "did you mean " + " or ".join(repr(c) for c in close) + "?"
     return "known: " + ", ".join(names)

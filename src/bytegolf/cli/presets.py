@@ -20,6 +20,8 @@ LIST_HELP = """List the presets that ship with bytegolf.
 
 NAME is a system as it should have been; NAME-as-published has the flaws of the published one, as far as they are
 settings, so that their price can be measured.
+
+Example: `bytegolf presets list`
 """
 
 SHOW_HELP = """Show a preset: every value and where it comes from, parameters by role, operations, predicted bytes.
@@ -62,9 +64,16 @@ def show(
     resolved = load(config, override, shrink)
     settings = _origins_when_shrunk(resolved, config) if shrink else traced_config(config, override)[1]
     tensors = manifest(resolved.model)
-    output.columns(["key", "value", "from"], [[key, _toml(s.value), s.origin] for key, s in settings.items()])
+    parameters = _parameter_rows(resolved, tensors)  # before anything is printed: it may refuse
+    output.show(f"{resolved.name}: {resolved.about}")
     output.show()
-    _show_parameters(output, resolved, tensors)
+    listed = {key: s for key, s in settings.items() if key not in ("name", "about")}
+    output.columns(["key", "value", "from"], [[k, _toml(s.value), s.origin] for k, s in listed.items()])
+    output.show()
+    output.table(["role", "parameters", "codec"], parameters, title=f"{tensors.parameters:,} parameters")
+    if tensors.dead:
+        names = ", ".join(sorted(tensors.dead))
+        output.show(f"dead: {tensors.dead_parameters():,} parameters never get a gradient ({names})")
     flops = flops_per_token(resolved.model)
     output.show(f"{flops:,} operations per token forward at full context, three times that in training")
     result = {
@@ -103,17 +112,14 @@ def diff(
     return result
 
 
-def _show_parameters(output: Output, config: Config, tensors: Manifest) -> None:
-    by_role = tensors.parameters_by_role()
-    codecs: dict[str, str] = dict(config.pack.codecs)  # type: ignore[arg-type]
-    output.table(
-        ["role", "parameters", "codec"],
-        [[role, f"{n:,}", codecs[role]] for role, n in by_role.items()],
-        title=f"{tensors.parameters:,} parameters",
-    )
-    if tensors.dead:
-        names = ", ".join(sorted(tensors.dead))
-        output.show(f"dead: {tensors.dead_parameters():,} parameters never get a gradient ({names})")
+def _parameter_rows(config: Config, tensors: Manifest) -> list[list[str]]:
+    from bytegolf.model.storage import codecs_of
+
+    codecs = codecs_of(tensors, config)
+    return [
+        [role, f"{n:,}", " ".join(dict.fromkeys(codecs[t.name] for t in tensors.tensors if t.role == role))]
+        for role, n in tensors.parameters_by_role().items()
+    ]
 
 
 def _toml(value: Any) -> str:

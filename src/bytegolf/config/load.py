@@ -190,9 +190,15 @@ def _explain(error: dict[str, Any], tree: dict[str, Any]) -> str:
         location.append(last)
     key = ".".join(str(part) for part in location)
     if error["type"] == "extra_forbidden":
-        return (
-            f"{key}: unknown key; {did_you_mean(str(error['loc'][-1]), _known_keys(tree, error['loc'][:-1]))}"
+        table, slot = _table_at(tree, error["loc"][:-1])
+        owners = (
+            [kind for kind in registry.names(slot) if last in registry.lookup(slot, kind).model_fields]
+            if slot
+            else []
         )
+        if owners:
+            return f"{key}: not a key of this kind of {slot}; it belongs to {' and '.join(owners)}"
+        return f"{key}: unknown key; {did_you_mean(str(last), table.model_fields)}"
     if error["type"] == "missing":
         return f"{key}: is required"
     message = error["msg"].removeprefix("Value error, ")
@@ -212,8 +218,8 @@ def _keys_in(tree: Any) -> set[str]:
     return set()
 
 
-def _known_keys(tree: Any, location: Sequence[str | int]) -> list[str]:
-    """The keys that the table at `location` may have."""
+def _table_at(tree: Any, location: Sequence[str | int]) -> tuple[type[BaseModel], str | None]:
+    """The class that checks the table at `location`, and the slot that the table fills, if it fills one."""
     table: type[BaseModel] = Config
     field: FieldInfo | None = None
     node = tree
@@ -225,7 +231,8 @@ def _known_keys(tree: Any, location: Sequence[str | int]) -> list[str]:
         else:
             continue  # a union tag
         table = _table_of(field, node) or table
-    return list(table.model_fields)
+    slot = next(_slots_in(field), None) if issubclass(table, Variant) and field is not None else None
+    return table, slot
 
 
 def _table_of(field: FieldInfo | None, node: Any) -> type[BaseModel] | None:
@@ -242,7 +249,7 @@ def _table_of(field: FieldInfo | None, node: Any) -> type[BaseModel] | None:
         tag = candidate.model_fields.get("kind")
         if tag is not None and (kind or tag.default) in get_args(tag.annotation):
             return candidate
-    return classes[0] if isinstance(field.annotation, type) and classes else None
+    return classes[0] if len(classes) == 1 else None
 
 
 def _slots_in(field: Any) -> Iterator[str]:

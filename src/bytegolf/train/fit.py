@@ -18,6 +18,7 @@ from bytegolf.errors import ConfigError
 from bytegolf.model.backend import Backend
 from bytegolf.model.init import initial_weights
 from bytegolf.model.spec import Manifest, flops_per_token, manifest
+from bytegolf.model.storage import codec_overrides
 from bytegolf.train.interrupt import graceful_interrupt
 from bytegolf.train.loop import Hook, Outcome, run_loop
 from bytegolf.train.run_dir import METRICS, MetricsFile, Run, create_run, finish_run, open_run
@@ -42,6 +43,7 @@ def fit(
     the user. Raises UserError; a run that diverges leaves its metrics behind and no weights.
     """
     check_tokenizer(config, dataset.tokenizer)
+    codec_overrides(config)  # a wrong one would show only when the run is packed
     seed = config.train.seed
     batches = Batches(dataset.train_tokens(), config.model.context, config.train.rows, seed)
     tensors = manifest(config.model)
