@@ -128,6 +128,6 @@ def half_bytes(probabilities: Floats, n: int) -> float:
 
 @lru_cache(maxsize=1)
 def half_limits() -> Floats:
-    """The largest |w| that rounds to each half 0, 2^-24, .., 65504, in the order of their bits; the last is inf."""
+    """The largest |w| that rounds to each of the halves 0, 2^-24, .., 65504, in this order; the last is inf."""
     values = np.arange(0x7C00, dtype=np.uint16).view(np.float16).astype(float)
     return np.append((values[1:] + values[:-1]) / 2, np.inf)
