@@ -58,6 +58,7 @@ VARIANTS: dict[str, dict[str, str]] = {
         "int8": "int_rows:Int8",
         "int6": "int_rows:Int6",
         "int5": "int_rows:Int5",
+        "ecsq": "ecsq:Ecsq",
         "int8_clip": "int_rows:Int8Clip",
         "int8_clip_floor": "int_rows:Int8ClipFloor",
         "int6_clip_floor": "int_rows:Int6ClipFloor",

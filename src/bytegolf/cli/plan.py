@@ -17,14 +17,15 @@ HELP = """Predict the bytes and the time of a training before it is run, and nam
 
 The bytes follow from shapes and codecs: how many bits a normally distributed weight takes, corrected by what was
 measured on trained models; the range covers every training measured. The time follows from a few real steps on
-random tokens on this machine (10 to 20 s; --no-probe leaves them out). Nothing is trained or written, and a budget
-that is missed is an answer, not an error. Each proposal is an option that `plan` and `train` take.
+random tokens on this machine: 10 to 20 s, or as long as one step takes; --no-probe leaves them out. Nothing is
+trained or written, and a budget that is missed is an answer, not an error. Each proposal is an option that `plan`
+and `train` take.
 
 Example: `bytegolf plan pocket`
 
 Example: `bytegolf plan pr354-mla --no-probe`
 
-Example: `bytegolf plan pocket -o model.dim=192 --budget 1000000 --seconds 600`
+Example: `bytegolf plan pocket -o model.dim=192 --seconds 600`
 """
 
 

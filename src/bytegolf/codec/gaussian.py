@@ -53,15 +53,15 @@ def mass(lower: Floats, upper: Floats, pruned: float = 0.0) -> Floats:
     Only the sign and size of the limits count, so they may be infinite; they broadcast.
     """
     lower, upper = np.broadcast_arrays(np.asarray(lower, dtype=float), np.asarray(upper, dtype=float))
-    total = _below(upper) - _below(lower)
+    total = below(upper) - below(lower)
     if pruned:
         edge = tail_inverse(np.asarray(1 - pruned))
         low, high = np.clip(lower, -edge, edge), np.clip(upper, -edge, edge)
-        total = total - (_below(high) - _below(low)) + pruned * ((lower < 0) & (upper >= 0))
+        total = total - (below(high) - below(low)) + pruned * ((lower < 0) & (upper >= 0))
     return np.maximum(total, 0.0)
 
 
-def _below(x: Floats) -> Floats:
+def below(x: Floats) -> Floats:
     """Phi(x) = P(Z <= x)."""
     half = tail(np.abs(x)) / 2
     return np.where(x > 0, 1 - half, half)
@@ -91,6 +91,46 @@ def peak_cdf(x: Floats, cols: int) -> Floats:
     """P(largest |Z| of `cols` <= x) = (1 - P(|Z| > x))^cols."""
     with np.errstate(divide="ignore"):
         return np.asarray(np.exp(cols * np.log1p(-np.minimum(tail(x), 1.0))))
+
+
+@dataclass(frozen=True)
+class RowRms:
+    """The root mean square of the `cols` weights of a row, after pruning: level X with X about 1.
+
+    By the cube-root law of Wilson and Hilferty (1931), X^(2/3) is nearly normal with mean 1 - 2 / (9 f) and
+    variance 2 / (9 f); f = cols without pruning, and in general 2 cols m2^2 / (m4 - m2^2) for the moments m2 and
+    m4 of one weight.
+    """
+
+    level: float
+    freedom: float
+
+    @classmethod
+    def of(cls, cols: int, pruned: float = 0.0) -> RowRms:
+        edge = float(tail_inverse(np.asarray(1 - pruned))) if pruned else 0.0
+        kept, height = 1 - pruned, math.exp(-edge * edge / 2) * math.sqrt(2 / math.pi)
+        second, fourth = kept + edge * height, 3 * kept + (edge**3 + 3 * edge) * height
+        return cls(math.sqrt(second), 2 * cols * second**2 / (fourth - second**2))
+
+    def cdf(self, x: Floats) -> Floats:
+        """P(X <= x)."""
+        mean, deviation = 1 - 2 / (9 * self.freedom), math.sqrt(2 / (9 * self.freedom))
+        return np.where(x > 0, below((np.cbrt(x * x) - mean) / deviation), 0.0)
+
+
+def over_rms(limits: Floats, cols: int) -> Floats:
+    """P(Z / rms <= limit) for a weight and the rms of its own row of `cols`.
+
+    The quotient is sqrt(cols) times a coordinate of a point on the unit sphere: sqrt(cols) sin(a), where the angle
+    a has a density proportional to cos(a)^(cols - 2). Exact but for the integration.
+    """
+    if cols == 1:
+        return np.where(limits >= 1, 1.0, np.where(limits >= -1, 0.5, 0.0))
+    angles = np.linspace(-math.pi / 2, math.pi / 2, 1 << 14)
+    middles = (angles[1:] + angles[:-1]) / 2
+    summed = np.append(0.0, np.cumsum(np.cos(middles) ** (cols - 2)))
+    at = np.arcsin(np.clip(limits / math.sqrt(cols), -1.0, 1.0))
+    return np.asarray(np.interp(at, angles, summed / summed[-1]))
 
 
 def entropy_bits(probabilities: Floats) -> Floats:

@@ -44,7 +44,7 @@ def probe(
     limit: float = PROBE_SECONDS,
     announce: Callable[[str], None] = lambda line: None,
 ) -> Probe:
-    """Time optimizer steps of `config` on this machine for about `limit` seconds, and at least one step.
+    """Time optimizer steps of `config` on this machine for about `limit` seconds, longer if one step takes longer.
 
     A step costs a + b rows: updating the weights, and what each row adds. One warm-up step of one row, one timed;
     where time is left, up to three steps of more rows give b, up to all of `train.rows`. Where none is, b is three
@@ -91,7 +91,7 @@ def _affordable_rows(config: Config, device: str, one: float, left: float) -> in
 
 
 def _any_weights(config: Config) -> dict[str, Floats]:
-    """Small normal weights: what a step costs does not depend on them, and orthogonal ones take minutes to make."""
+    """Small normal weights: a step costs the same with them, and orthogonal ones take minutes to make."""
     stream = np.random.default_rng(config.train.seed)
     tensors = manifest(config.model).tensors
     return {t.name: stream.standard_normal(t.shape, np.float32) * np.float32(0.02) for t in tensors}
