@@ -15,6 +15,7 @@ from bytegolf.config.schema import Config
 from bytegolf.model.spec import flops_per_token, manifest
 from bytegolf.model.storage import codecs_of, pruned_tensors
 from bytegolf.train.export import export
+from bytegolf.train.fill import filled_tensors
 from bytegolf.train.fit import fit
 from bytegolf.train.plan import (
     extent,
@@ -103,13 +104,16 @@ def test_the_extent_follows_from_the_budget_and_the_speed(
 
 
 def test_the_bits_of_fit_fill_the_budget() -> None:
-    spent = predicted_ledger(load_config("pocket"))
-    bits = fit_bits(spent, 800_000)
+    config = load_config("pocket")
+    spent, filled = predicted_ledger(config), filled_tensors(manifest(config.model))
+    bits = fit_bits(spent, filled, 800_000)
     assert bits is not None
-    tuned = [row for row in spent.tensors if row.codec != "fp16"]
+    tuned = [row for row in spent.tensors if row.name in filled]
+    assert len(tuned) == len(filled)
     rest = spent.total - sum(row.bytes for row in tuned)
     assert rest + bits * sum(row.elements for row in tuned) / 8 == pytest.approx(800_000)
-    assert fit_bits(spent, 0) is None
+    assert fit_bits(spent, filled, 0) is None
+    assert make_plan(with_overrides(config, ["pack.budget=800_000"])).fit_bits == bits
 
 
 def small_config() -> Config:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from bytegolf.model.spec import Manifest, Tensor, flops_per_token, manifest
 from bytegolf.model.storage import codecs_of, pruned_tensors
 from bytegolf.train.budget import Budget
 from bytegolf.train.export import PROVENANCE
+from bytegolf.train.fill import filled_tensors
 from bytegolf.train.fit import TRAIN_OVER_FORWARD
 from bytegolf.train.probe import Probe
 
@@ -112,7 +114,7 @@ def make_plan(config: Config, probe: Probe | None = None) -> Plan:
         flops_per_token=flops_per_token(config.model),
         extent=reach,
         probe=probe,
-        fit_bits=fit_bits(prediction.expected, config.pack.budget),
+        fit_bits=fit_bits(prediction.expected, filled_tensors(tensors), config.pack.budget),
     )
 
 
@@ -176,12 +178,13 @@ def extent(config: Config, probe: Probe | None) -> Extent:
     return Extent(steps, steps * step_tokens, seconds)
 
 
-def fit_bits(ledger: Ledger, budget: int) -> float | None:
-    """Bits a weight for the tensors that `pack --fit` tunes, so that the file just fits; None without a budget.
+def fit_bits(ledger: Ledger, filled: Collection[str], budget: int) -> float | None:
+    """Bits a weight that `pack --fit` has for the tensors `filled`, so that the file just fits.
 
-    Those are all but the tensors in fp16, which keep their bytes.
+    The others keep the bytes they have in `ledger`. None without a budget or without such tensors; negative when
+    the others alone are too large.
     """
-    tuned = [row for row in ledger.tensors if row.codec != "fp16"]
+    tuned = [row for row in ledger.tensors if row.name in filled]
     elements = sum(row.elements for row in tuned)
     if not budget or not elements:
         return None
