@@ -74,10 +74,17 @@ class Ledger:
 def ledger(artifact: Artifact) -> Ledger:
     """The ledger of an artifact; its total is len(to_bytes(artifact)). Roles in order of first appearance."""
     tensors = tuple(Row(t.name, t.codec, 1, math.prod(t.shape), len(t.blob)) for t in artifact.tensors)
-    by_role: dict[str, list[Row]] = {}
-    for tensor, row in zip(artifact.tensors, tensors, strict=True):
-        by_role.setdefault(tensor.role, []).append(row)
-    roles = tuple(
+    roles = by_role([tensor.role for tensor in artifact.tensors], tensors)
+    header = len(encode_header(artifact))
+    return Ledger(roles, len(artifact.tokenizer.blob), header, FIXED_BYTES, tensors)
+
+
+def by_role(roles: Sequence[str], tensors: Sequence[Row]) -> tuple[Row, ...]:
+    """One row a role, in order of first appearance; `roles` are those of `tensors`."""
+    members: dict[str, list[Row]] = {}
+    for role, row in zip(roles, tensors, strict=True):
+        members.setdefault(role, []).append(row)
+    return tuple(
         Row(
             role,
             " ".join(dict.fromkeys(row.codec for row in rows)),
@@ -85,10 +92,8 @@ def ledger(artifact: Artifact) -> Ledger:
             sum(row.elements for row in rows),
             sum(row.bytes for row in rows),
         )
-        for role, rows in by_role.items()
+        for role, rows in members.items()
     )
-    header = len(encode_header(artifact))
-    return Ledger(roles, len(artifact.tokenizer.blob), header, FIXED_BYTES, tensors)
 
 
 def within(spent: Artifact | Ledger, budget: int, alternatives: Sequence[Alternative] = ()) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import typer
 
 from bytegolf import __version__
-from bytegolf.cli import data, demo, generate, pack, presets, score, train
+from bytegolf.cli import data, demo, generate, pack, plan, presets, score, train
 from bytegolf.errors import UserError
 
 MISTAKE = 2
@@ -38,6 +38,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(presets.app, name="presets")
+app.command("plan", help=plan.HELP)(plan.command)
 app.command("train", help=train.HELP)(train.command)
 app.command("pack", help=pack.HELP)(pack.command)
 app.command("score", help=score.HELP)(score.command)

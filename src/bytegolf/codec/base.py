@@ -31,6 +31,15 @@ class Codec(Protocol):
     def nbytes(self, weights: NDArray[np.float32]) -> int:
         """len(encode(weights)), exactly."""
 
+    def expected_bytes(self, shape: Sequence[int], std: float, pruned: float = 0.0) -> float:
+        """The codec's size law: the mean of len(encode(w)) over tensors of this shape of independent N(0, std^2).
+
+        `pruned`: the share of smallest |w| that is zero, as `prune.magnitude_prune` leaves it. std = 0 means a
+        tensor of zeros. A pure function of its arguments; no weights are drawn. Each codec states its formula
+        and its assumptions; codec/gaussian.py has the mathematics. tests/codec/test_law.py holds every
+        registered codec to it.
+        """
+
 
 def get(name: str, where: object = None) -> Codec:
     """The codec of that name. Raises ConfigError, with the closest names, when there is none."""

@@ -22,14 +22,16 @@ Blob: the steps (`RowScales.join`), then q (`entropy.encode_symbols`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bytegolf.codec import gaussian
 from bytegolf.codec.entropy import decode_symbols, encode_symbols
-from bytegolf.codec.row_scales import LIMIT, RowScales, matrix_of, matrix_shape
+from bytegolf.codec.row_scales import LIMIT, RowScales, expected_bytes, matrix_of, matrix_shape
 from bytegolf.errors import ArtifactError
 
 _MOST = (1 << 14) - 1  # of |q|: 2 * _MOST + 1 symbols fit into a table
@@ -107,3 +109,26 @@ class Ecsq:
     def nbytes(self, weights: NDArray[np.float32]) -> int:
         """len(encode(weights)); costs one encoding."""
         return len(self.encode(weights))
+
+    def expected_bytes(self, shape: Sequence[int], std: float, pruned: float = 0.0) -> float:
+        """The size law of `encode`: rows * cols multiples at H(q) bits and one step a row.
+
+        Assumes independent N(0, std^2). q = rint(8 Z / rms), where Z / rms has the same distribution in all rows
+        whatever their size (`gaussian.over_rms`); H is 5.05 bits for long rows. With `pruned`, Z / rms is taken
+        as Z over its mean rms, which is good for rows of some dozen weights and more. No weight reaches 16 rms.
+        """
+        rows, cols = matrix_shape(shape)
+        if std == 0 or rows * cols == 0:
+            return float(self.nbytes(np.zeros(shape, dtype=np.float32)))
+        rms = gaussian.RowRms.of(cols, pruned)
+        most = math.ceil(_SIGMAS / _DEFAULT)
+        limits = (np.arange(-most, most + 2, dtype=np.float64) - 0.5) * _DEFAULT
+        if pruned:
+            given = gaussian.mass(limits[:-1] * rms.level, limits[1:] * rms.level, pruned)
+        else:
+            given = np.diff(gaussian.over_rms(limits, cols))
+        p = np.zeros(2 * _MOST + 1)
+        p[_MOST - most : _MOST + most + 1] = given
+        return expected_bytes(rows, std * rms.level * _DEFAULT, rms.cdf) + gaussian.symbol_bytes(
+            p, rows * cols
+        )

@@ -89,6 +89,27 @@ def decode_symbols(blob: bytes, n: int, lo: int, hi: int) -> NDArray[np.int32]:
     return _decode_words(blob[at:], n, counts) + np.int32(lo + offset)
 
 
+def coded_bits(histogram: NDArray[np.int64]) -> float:
+    """About 8 len(encode_symbols) of symbols with this histogram, which covers lo..hi; within 32 bits of it.
+
+    The choice of a table counts a whole last word; on average half of it is needed, and half a byte of padding.
+    """
+    last = _WORD_BITS / 2 + 4
+    present = np.flatnonzero(histogram)
+    low, high = int(present[0]), int(present[-1])
+    span = 8 + 8 * varint_bytes(low) + 8 * varint_bytes(high - low)
+    if low == high:
+        return float(span)
+    uniform = float(histogram.sum() * np.log2(len(histogram)))
+    chosen = span + _cheapest_table(histogram[low : high + 1])[2] - _WORD_BITS
+    return min(chosen, 8 + uniform) + last
+
+
+def varint_bytes(value: int) -> int:
+    """Bytes of an unsigned LEB128 number."""
+    return max(1, -(-value.bit_length() // 7))
+
+
 def encode_halves(halves: NDArray[np.uint16]) -> bytes:
     """The bytes of 16-bit words: one flag byte, then the smaller of raw (0) and two coded planes (1).
 

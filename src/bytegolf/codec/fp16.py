@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from bytegolf.codec import gaussian
 from bytegolf.codec.base import check_finite
 from bytegolf.codec.entropy import decode_halves, encode_halves
 from bytegolf.errors import ArtifactError
@@ -50,3 +51,22 @@ class Fp16:
     def nbytes(self, weights: NDArray[np.float32]) -> int:
         """len(encode(weights)); costs one encoding."""
         return len(self.encode(weights))
+
+    def expected_bytes(self, shape: Sequence[int], std: float, pruned: float = 0.0) -> float:
+        """The size law: two coded planes of 1 + n (H(upper byte) + H(lower byte)) / 8 bytes and their tables, or
+        1 + 2 n raw bytes when that is less.
+
+        Assumes independent N(0, std^2); the words' distribution is exact, from the normal density between the
+        neighbours of each half. Vectors around another mean, such as gains around 1, take less.
+        """
+        n = math.prod(shape)
+        if std == 0:
+            return float(self.nbytes(np.zeros(n, dtype=np.float32)))
+        upper = gaussian.half_limits() / std
+        positive = gaussian.mass(np.append(0.0, upper[:-1]), upper, pruned)
+        words = np.zeros(1 << 16)
+        words[: 2 * positive.size : 2] = positive  # bits << 1, the sign below
+        words[1 : 2 * positive.size : 2] = positive
+        if pruned:  # a pruned weight is +0
+            words[0] += pruned
+        return gaussian.half_bytes(words, n)

@@ -10,14 +10,16 @@ non-zero row's factor would be subnormal or overflow, and then puts the largest 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bytegolf.codec import gaussian
 from bytegolf.codec.base import check_finite
-from bytegolf.codec.entropy import decode_halves, encode_halves, join_section, split_section
+from bytegolf.codec.entropy import decode_halves, encode_halves, join_section, split_section, varint_bytes
+from bytegolf.codec.gaussian import Floats
 from bytegolf.errors import ArtifactError
 
 LIMIT = 2.0**126  # of a weight: what is rebuilt from it stays finite
@@ -80,6 +82,22 @@ class RowScales:
                 "row scales must be finite and not negative, their exponent within -100..112", got="others"
             )
         return cls(exponent, halves), codes
+
+
+def expected_bytes(rows: int, unit: float, below: Callable[[Floats], Floats]) -> float:
+    """The size law of `RowScales.join(b"")`: `rows` independent factors unit * X with P(X <= x) = below(x).
+
+    The exponent that keeps small factors normal moves no mantissa, so powers of two in `unit` do not count.
+    """
+    while unit < 2.0**-9:  # the smallest factor is some way below one unit
+        unit *= 2.0
+    while unit > 2.0**9:
+        unit /= 2.0
+    limits = gaussian.half_limits()
+    words = np.zeros(1 << 16)
+    words[: limits.size] = np.diff(below(limits / unit), prepend=0.0)
+    size = gaussian.half_bytes(words, rows)
+    return 1 + varint_bytes(round(size)) + size
 
 
 def _exponent(ideal: NDArray[np.float64]) -> int:
