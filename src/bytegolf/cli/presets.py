@@ -11,6 +11,7 @@ from bytegolf.cli.configs import CONFIG, OVERRIDE, SHRINK, load
 from bytegolf.cli.output import JSON, Output
 
 if TYPE_CHECKING:
+    from bytegolf.artifact.predict import Prediction
     from bytegolf.config.schema import Config
     from bytegolf.model.spec import Manifest
 
@@ -59,18 +60,24 @@ def show(
 ) -> dict[str, Any]:
     from bytegolf.config.load import to_tree, traced_config
     from bytegolf.model.spec import flops_per_token, manifest
+    from bytegolf.train.plan import predicted
 
     output = Output(as_json)
     resolved = load(config, override, shrink)
     settings = _origins_when_shrunk(resolved, config) if shrink else traced_config(config, override)[1]
     tensors = manifest(resolved.model)
-    parameters = _parameter_rows(resolved, tensors)  # before anything is printed: it may refuse
+    prediction = predicted(resolved)  # before anything is printed: it may refuse
     output.show(f"{resolved.name}: {resolved.about}")
     output.show()
     listed = {key: s for key, s in settings.items() if key not in ("name", "about")}
     output.columns(["key", "value", "from"], [[k, _toml(s.value), s.origin] for k, s in listed.items()])
     output.show()
-    output.table(["role", "parameters", "codec"], parameters, title=f"{tensors.parameters:,} parameters")
+    low, high = prediction.interval
+    output.table(
+        ["role", "parameters", "codec", "predicted bytes"],
+        _rows(tensors, prediction),
+        title=f"{tensors.parameters:,} parameters, about {prediction.total:,} bytes ({low:,} to {high:,})",
+    )
     if tensors.dead:
         names = ", ".join(sorted(tensors.dead))
         output.show(f"dead: {tensors.dead_parameters():,} parameters never get a gradient ({names})")
@@ -83,6 +90,7 @@ def show(
         "parameters_by_role": tensors.parameters_by_role(),
         "dead_parameters": {t.name: t.size for t in tensors.tensors if t.name in tensors.dead},
         "flops_per_token": flops,
+        "predicted_bytes": prediction.to_json(),
         "settings": {key: {"value": s.value, "from": s.origin} for key, s in settings.items()},
         "config": to_tree(resolved),
     }
@@ -112,14 +120,12 @@ def diff(
     return result
 
 
-def _parameter_rows(config: Config, tensors: Manifest) -> list[list[str]]:
-    from bytegolf.model.storage import codecs_of
-
-    codecs = codecs_of(tensors, config)
-    return [
-        [role, f"{n:,}", " ".join(dict.fromkeys(codecs[t.name] for t in tensors.tensors if t.role == role))]
-        for role, n in tensors.parameters_by_role().items()
-    ]
+def _rows(tensors: Manifest, prediction: Prediction) -> list[list[str]]:
+    """A row per role, then what is no weight."""
+    parameters, ledger = tensors.parameters_by_role(), prediction.expected
+    rows = [[r.name, f"{parameters[r.name]:,}", r.codec, f"{r.bytes:,}"] for r in ledger.roles]
+    rest = {"tokenizer": ledger.tokenizer, "header": ledger.header, "checksums": ledger.fixed}
+    return rows + [[name, "", "", f"{size:,}"] for name, size in rest.items()]
 
 
 def _toml(value: Any) -> str:
