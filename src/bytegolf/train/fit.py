@@ -51,6 +51,10 @@ def fit(
     backend.load(initial_weights(tensors, seed))
     trainer = backend.trainer(config.train)
     announce(f"{tensors.parameters:,} parameters on {backend.device}; " + "; ".join(backend.notes))
+    if tensors.dead:
+        announce(
+            f"{tensors.dead_parameters():,} parameters never get a gradient: {', '.join(sorted(tensors.dead))}"
+        )
     create_run(out, config, dataset.tokenizer.to_bytes(), force=force)
     with graceful_interrupt() as stop:
         outcome = run_loop(trainer, batches, config.train, [MetricsFile(out / METRICS), *hooks], stop)
