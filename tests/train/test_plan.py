@@ -65,7 +65,7 @@ def test_a_family_says_how_a_matrix_starts_and_what_writes_through_it() -> None:
 
 def test_a_trained_run_takes_the_bytes_that_were_predicted_before(tmp_path: Path) -> None:
     config = tiny_config(
-        "model.dim=64", "model.mlp.hidden=256", "train.steps=60", "model.embed.mixers=[{kind='smear_lerp'}]"
+        "model.dim=48", "model.mlp.hidden=192", "train.steps=60", "model.embed.mixers=[{kind='smear_lerp'}]"
     )
     before = predicted(config, 60)
     spent = ledger(export(fit(config, tiny_dataset(tmp_path / "data"), tmp_path / "run"), config))
@@ -125,7 +125,7 @@ def small_config() -> Config:
     )
 
 
-@pytest.mark.parametrize("share", [0.5, 0.85, 0.9999, 1.0, 1.01, 2.0, 6.0])
+@pytest.mark.parametrize("share", [0.85, 0.9999, 1.0, 1.01, 2.0])
 def test_proposals_resolve_to_what_they_promise(share: float) -> None:
     config = small_config()
     total = predicted_ledger(config).total
