@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import signal
 from pathlib import Path
 
@@ -105,7 +104,7 @@ class Interrupting:
 
     def on_step(self, record: StepRecord) -> None:
         if record.step == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
     def close(self) -> None:
         pass
@@ -122,10 +121,10 @@ def test_one_interrupt_saves_what_there_is(dataset: Dataset, tmp_path: Path) -> 
 def test_a_second_interrupt_leaves_at_once() -> None:
     with graceful_interrupt() as stop:
         assert not stop()
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         assert stop()
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_a_run_that_diverges_keeps_its_metrics_and_has_no_weights(dataset: Dataset, tmp_path: Path) -> None:
