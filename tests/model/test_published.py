@@ -1,4 +1,10 @@
-"""Figures that the published systems print: bytes of their payloads, parameters of a layer, damping, clipping."""
+"""Figures that the published systems print: bytes of their payloads, parameters of a layer, damping, clipping.
+
+Published figures without a test, because bytegolf does not rebuild what gives them: the first step of Adam without
+bias correction and the norm with eps 1e-6 (MLX), the multiplier after the last step of a run, windows that score a
+target twice or never, rows and chunks dealt out to eight ranks, the loader that drops a token between slices, the
+byte rule of SentencePiece pieces, chunks of the LoRA record, thresholds of the challenge's t-test.
+"""
 
 from __future__ import annotations
 
