@@ -10,8 +10,10 @@ from hypothesis.extra import numpy as hnp
 
 from bytegolf import registry
 from bytegolf.codec import base
+from bytegolf.codec.entropy import encode_symbols
 from bytegolf.codec.int_rows import Int5, Int6, Int8, IntRows
 from bytegolf.codec.prune import magnitude_prune
+from bytegolf.codec.row_scales import RowScales
 from bytegolf.errors import ArtifactError, ConfigError
 
 NAMES = registry.names("codec")
@@ -153,6 +155,16 @@ def test_exponents_and_scales_that_no_encoder_writes_are_refused(at: int, value:
     blob[at] = value
     with pytest.raises(ArtifactError, match="scales must be finite"):
         Int6().decode(bytes(blob), W.shape)
+
+
+@pytest.mark.parametrize("codec", INTS, ids=lambda codec: codec.name)
+def test_a_scale_beyond_float32_is_refused(codec: IntRows) -> None:
+    """The largest exponent and the largest half are each fine; together they are 2^128."""
+    scales = RowScales(112, np.array([65504.0], dtype=np.float16))
+    with np.errstate(over="ignore"):
+        blob = scales.join(encode_symbols(np.array([[1, codec.hi]]), codec.lo, codec.hi))
+    with pytest.raises(ArtifactError, match="finite weights"):
+        codec.decode(blob, (1, 2))
 
 
 def test_int6_gives_the_published_codes_and_scales() -> None:
