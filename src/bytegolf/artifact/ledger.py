@@ -55,9 +55,14 @@ class Ledger:
     tensors: tuple[Row, ...]
 
     @property
+    def beside(self) -> dict[str, int]:
+        """The bytes of what is no weight, by the name a table shows."""
+        return {"tokenizer": self.tokenizer, "header": self.header, "checksums": self.fixed}
+
+    @property
     def total(self) -> int:
         """The size of the file in bytes."""
-        return sum(row.bytes for row in self.roles) + self.tokenizer + self.header + self.fixed
+        return sum(row.bytes for row in self.roles) + sum(self.beside.values())
 
     def to_json(self, per_tensor: bool = False) -> dict[str, Any]:
         """A plain dict; the tensors' rows on request."""

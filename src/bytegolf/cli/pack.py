@@ -137,7 +137,7 @@ def _rows(spent: Ledger, per_tensor: bool) -> list[list[str]]:
         [row.name, row.codec, _bytes(row.bytes, spent), f"{row.elements:,}", f"{row.bits_per_weight:.2f}"]
         for row in weights
     ]
-    for name, size in (("tokenizer", spent.tokenizer), ("header", spent.header), ("checksums", spent.fixed)):
+    for name, size in spent.beside.items():
         rows.append([name, "", _bytes(size, spent), "", ""])
     return rows
 

@@ -46,11 +46,12 @@ def command(
     extra += [] if seconds is None else [f"train.seconds={seconds}"]
     resolved = load(config, [*override, *extra], shrink)
 
+    from bytegolf.model.storage import codec_overrides
     from bytegolf.train import probe as timing
     from bytegolf.train.plan import make_plan
     from bytegolf.train.proposals import propose
 
-    make_plan(resolved)  # a config that cannot be packed is refused before time is spent
+    codec_overrides(resolved)  # a config that cannot be packed is refused before time is spent
     measured = timing.probe(resolved, device, announce=output.tell) if probe else None
     made = make_plan(resolved, measured)
     proposals = propose(resolved, made.budget, made.extent.steps) if made.budget else []
@@ -75,12 +76,7 @@ def _show_bytes(output: Output, plan: Plan) -> None:
         ]
         for row in prediction.expected.roles
     ]
-    ledger = prediction.expected
-    for name, size in (
-        ("tokenizer", ledger.tokenizer),
-        ("header", ledger.header),
-        ("checksums", ledger.fixed),
-    ):
+    for name, size in prediction.expected.beside.items():
         rows.append([name, "", f"{size:,}", "", "", ""])
     low, high = prediction.interval
     rows.append(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -58,19 +57,22 @@ def list_presets(as_json: bool = JSON) -> dict[str, Any]:
 def show(
     config: str = CONFIG, override: list[str] = OVERRIDE, shrink: bool = SHRINK, as_json: bool = JSON
 ) -> dict[str, Any]:
-    from bytegolf.config.load import to_tree, traced_config
+    from bytegolf.config.load import inline_toml, to_tree, traced_config
     from bytegolf.model.spec import flops_per_token, manifest
     from bytegolf.train.plan import predicted
 
     output = Output(as_json)
-    resolved = load(config, override, shrink)
-    settings = _origins_when_shrunk(resolved, config) if shrink else traced_config(config, override)[1]
+    if shrink:
+        resolved = load(config, override, shrink)
+        settings = _origins_when_shrunk(resolved, config)
+    else:
+        resolved, settings = traced_config(config, override)
     tensors = manifest(resolved.model)
     prediction = predicted(resolved)  # before anything is printed: it may refuse
     output.show(f"{resolved.name}: {resolved.about}")
     output.show()
     listed = {key: s for key, s in settings.items() if key not in ("name", "about")}
-    output.columns(["key", "value", "from"], [[k, _toml(s.value), s.origin] for k, s in listed.items()])
+    output.columns(["key", "value", "from"], [[k, inline_toml(s.value), s.origin] for k, s in listed.items()])
     output.show()
     low, high = prediction.interval
     output.table(
@@ -104,14 +106,16 @@ def diff(
     second: str = typer.Argument(metavar="B", help="Another."),
     as_json: bool = JSON,
 ) -> dict[str, Any]:
-    from bytegolf.config.load import flatten, load_config, to_tree
+    from bytegolf.config.load import flatten, inline_toml, load_config, to_tree
 
     output = Output(as_json)
     a, b = (flatten(to_tree(load_config(source))) for source in (first, second))
     keys = [key for key in dict.fromkeys((*a, *b)) if key not in ("name", "about")]
     differing = {key: (a.get(key), b.get(key)) for key in keys if a.get(key) != b.get(key)}
     if differing:
-        rows = [[key, *("-" if v is None else _toml(v) for v in pair)] for key, pair in differing.items()]
+        rows = [
+            [key, *("-" if v is None else inline_toml(v) for v in pair)] for key, pair in differing.items()
+        ]
         output.columns(["key", first, second], rows)
     else:
         output.show(f"{first} and {second} do not differ: two runs of them are two runs of one system")
@@ -124,12 +128,7 @@ def _rows(tensors: Manifest, prediction: Prediction) -> list[list[str]]:
     """A row per role, then what is no weight."""
     parameters, ledger = tensors.parameters_by_role(), prediction.expected
     rows = [[r.name, f"{parameters[r.name]:,}", r.codec, f"{r.bytes:,}"] for r in ledger.roles]
-    rest = {"tokenizer": ledger.tokenizer, "header": ledger.header, "checksums": ledger.fixed}
-    return rows + [[name, "", "", f"{size:,}"] for name, size in rest.items()]
-
-
-def _toml(value: Any) -> str:
-    return json.dumps(value)
+    return rows + [[name, "", "", f"{size:,}"] for name, size in ledger.beside.items()]
 
 
 def _origins_when_shrunk(config: Config, source: str) -> dict[str, Any]:

@@ -58,8 +58,12 @@ class Lattice:
 
 def row_rms(weights: NDArray[np.float32]) -> NDArray[np.float64]:
     """The root mean square of each row, (rows,); 0 for a row without columns. Raises ArtifactError like encode."""
-    matrix = matrix_of(weights).astype(np.float64)
-    rms: NDArray[np.float64] = np.sqrt(np.square(matrix).sum(axis=1) / max(matrix.shape[1], 1))
+    return _rms(matrix_of(weights))
+
+
+def _rms(matrix: NDArray[np.float32]) -> NDArray[np.float64]:
+    squares = np.square(matrix.astype(np.float64)).sum(axis=1)
+    rms: NDArray[np.float64] = np.sqrt(squares / max(matrix.shape[1], 1))
     return rms
 
 
@@ -74,7 +78,8 @@ class Ecsq:
 
         Raises ArtifactError when a weight is not finite or above 2^126.
         """
-        matrix, rms = matrix_of(weights), row_rms(weights)
+        matrix = matrix_of(weights)
+        rms = _rms(matrix)
         if steps.shape != rms.shape or not np.isfinite(steps).all() or (steps < 0).any():
             raise ValueError(f"steps must be finite, not negative and {rms.shape}; got {steps.shape}")
         peaks = np.minimum(np.abs(matrix).max(axis=1, initial=0.0), _SIGMAS * rms)

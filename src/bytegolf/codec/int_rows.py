@@ -125,8 +125,9 @@ class IntRows:
             peaks = np.quantile(np.abs(matrix).astype(np.float64), self.clip_quantile, axis=1)
         ideal = np.maximum(peaks / self.hi, self.floor)
         scales = RowScales.nearest(ideal)
-        quotients = scales.divide(matrix)
-        if self.clip_quantile is not None:  # as published: clip, and divide by the scale before its rounding
+        if self.clip_quantile is None:
+            quotients = scales.divide(matrix)
+        else:  # as published: clip, and divide by the scale before its rounding
             alive = np.where(scales.values > 0, ideal, np.inf)[:, None]
             quotients = (np.clip(matrix, -peaks[:, None], peaks[:, None]) / alive).astype(np.float32)
         codes = np.clip(np.rint(quotients), self.lo, self.hi).astype(np.int8)

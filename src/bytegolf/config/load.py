@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
@@ -126,6 +127,15 @@ def parse_override(text: str) -> dict[str, Any]:
         tree = {part: tree}
     assert isinstance(tree, dict)
     return tree
+
+
+def inline_toml(value: Any) -> str:
+    """A value as `parse_override` takes it back: TOML in one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {inline_toml(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(inline_toml(inner) for inner in value) + "]"
+    return json.dumps(value)
 
 
 def _read(source: str, chain: tuple[str, ...]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from typing import Any
 
 from bytegolf import registry
 from bytegolf.codec import base
-from bytegolf.config.load import to_tree, with_overrides
+from bytegolf.config.load import inline_toml, to_tree, with_overrides
 from bytegolf.config.schema import Config
 from bytegolf.errors import UserError
 from bytegolf.model.spec import manifest
@@ -118,7 +117,7 @@ def _knobs(config: Config) -> Iterator[tuple[str, int, int, Size]]:
 
             def resized(value: int, index: int = index) -> list[str]:
                 changed = [m | ({"buckets": value} if i == index else {}) for i, m in enumerate(mixers)]
-                return [f"model.embed.mixers={_toml(changed)}"]
+                return [f"model.embed.mixers={inline_toml(changed)}"]
 
             yield "buckets", mixer["buckets"], 256, resized
     heads = getattr(model.attention, "heads", 1)
@@ -140,12 +139,3 @@ def _total(config: Config, overrides: list[str], steps: int | None) -> int | Non
         return predicted_ledger(with_overrides(config, overrides), steps).total
     except UserError:
         return None
-
-
-def _toml(value: Any) -> str:
-    """A value as inline TOML."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(_toml(inner) for inner in value) + "]"
-    return json.dumps(value)

@@ -28,7 +28,7 @@ class Optimizers:
     ) -> None:
         assert parameters.keys() == roles.keys()
         self.optimizers: list[torch.optim.Optimizer] = []
-        adam_groups, covered = [], 0
+        adam_groups = []
         for role in dict.fromkeys(roles.values()):
             members = [parameters[name] for name in parameters if roles[name] == role]
             config = train.optimizers.get(role)
@@ -39,7 +39,6 @@ class Optimizers:
                     where=f"train.optimizers.{role}",
                     fix=f"e.g. -o train.optimizers.{role}='{{kind=\"adamw\", lr=0.02}}'",
                 )
-            covered += len(members)
             if isinstance(config, Muon):
                 self.optimizers.append(_muon(members, role, config, ns_dtype))
             else:
@@ -50,7 +49,7 @@ class Optimizers:
             for group in optimizer.param_groups:
                 group["base_lr"] = group["lr"]
         in_groups = [id(p) for o in self.optimizers for g in o.param_groups for p in g["params"]]
-        assert covered == len(parameters) == len(set(in_groups)) == len(in_groups), "cover is not exact"
+        assert len(parameters) == len(set(in_groups)) == len(in_groups), "cover is not exact"
 
     def step(self, multiplier: float, step: int) -> None:
         """One update at the scheduled learning rates; `step` counts from 0 and drives the momentum warm-up."""
