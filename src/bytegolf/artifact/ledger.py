@@ -17,6 +17,7 @@ from bytegolf.artifact.pack import check_cover, encode
 from bytegolf.codec import base
 from bytegolf.errors import ArtifactError, BudgetError
 
+Choice = tuple[tuple[str, str], ...]  # (role, its new codec), one or more
 Alternative = tuple[str, int]  # a change of the config, and the artifact's total bytes after it
 _MOST = 4
 
@@ -144,16 +145,25 @@ def suggest(
         proposed = [c for c in registry.names("codec") if c != codecs[role] and not base.get(c).flawed]
         sizes = {codec: _role_bytes(arrays, codec) for codec in proposed}
         changes[role] = {c: size - now for c, size in sizes.items() if size is not None and now is not None}
+    return [(_describe(choice), size) for choice, size in choices(changes, artifact_total, budget)]
+
+
+def choices(changes: Mapping[str, Mapping[str, int]], total: int, budget: int) -> list[tuple[Choice, int]]:
+    """Which codecs to change so that a file of `total` bytes fits, and its bytes after: as `suggest` orders them.
+
+    changes: role -> codec -> by how many bytes the file grows with it.
+    """
     singles = [((role, codec),) for role in changes for codec in changes[role]]
-    total = {option: artifact_total + changes[option[0][0]][option[0][1]] for option in singles}
-    fitting = [option for option in singles if total[option] <= budget]
-    short = [option[0] for option in singles if budget < total[option] < artifact_total]
-    found = [(_describe(option), total[option]) for option in fitting]
+    after = {option: total + changes[option[0][0]][option[0][1]] for option in singles}
+    found: list[tuple[Choice, int]] = [
+        (option, after[option]) for option in singles if after[option] <= budget
+    ]
+    short = [option[0] for option in singles if budget < after[option] < total]
     for (role_a, codec_a), (role_b, codec_b) in combinations(short, 2):
-        size = artifact_total + changes[role_a][codec_a] + changes[role_b][codec_b]
+        size = total + changes[role_a][codec_a] + changes[role_b][codec_b]
         if role_a != role_b and size <= budget:
-            found.append((_describe(((role_a, codec_a), (role_b, codec_b))), size))
-    return sorted(found, key=lambda change: -change[1])[:_MOST] or _smallest(changes, artifact_total)
+            found.append((((role_a, codec_a), (role_b, codec_b)), size))
+    return sorted(found, key=lambda choice: -choice[1])[:_MOST] or _smallest(changes, total)
 
 
 def _role_bytes(arrays: Mapping[str, NDArray[np.float32]], codec: str) -> int | None:
@@ -167,14 +177,14 @@ def _role_bytes(arrays: Mapping[str, NDArray[np.float32]], codec: str) -> int | 
     return sum(size + len(str(size)) + len(codec) for size in sizes) + len(codec)
 
 
-def _smallest(changes: Mapping[str, Mapping[str, int]], artifact_total: int) -> list[Alternative]:
+def _smallest(changes: Mapping[str, Mapping[str, int]], total: int) -> list[tuple[Choice, int]]:
     best = [(role, min(by.items(), key=lambda item: item[1])) for role, by in changes.items() if by]
     useful = [(role, codec, delta) for role, (codec, delta) in best if delta < 0]
     if not useful:
         return []
-    described = _describe(tuple((role, codec) for role, codec, _ in useful))
-    return [(described, artifact_total + sum(delta for *_, delta in useful))]
+    choice = tuple((role, codec) for role, codec, _ in useful)
+    return [(choice, total + sum(delta for *_, delta in useful))]
 
 
-def _describe(changes: Sequence[tuple[str, str]]) -> str:
+def _describe(changes: Choice) -> str:
     return " ".join(f"-o pack.codecs.{role}={codec}" for role, codec in changes)

@@ -6,10 +6,10 @@ import math
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import combinations
 from typing import Any
 
 from bytegolf import registry
+from bytegolf.artifact.ledger import choices
 from bytegolf.codec import base
 from bytegolf.config.load import inline_toml, to_tree, with_overrides
 from bytegolf.config.schema import Config
@@ -18,7 +18,6 @@ from bytegolf.model.spec import manifest
 from bytegolf.train.plan import predicted_ledger
 
 MUCH_LEFT = 0.02  # of the budget; with less left there is nothing to propose
-_MOST_CODECS = 4
 _GROWTH = 16  # a size is looked for up to so many times the present one
 
 Size = Callable[[int], list[str]]  # a value of one size -> the overrides that set it
@@ -61,25 +60,14 @@ def _codecs(config: Config, budget: int, total: int, steps: int | None) -> Itera
     roles: list[str] = list(dict.fromkeys(t.role for t in manifest(config.model).tensors))
     proposed = [name for name in registry.names("codec") if not base.get(name).flawed]
     now = {str(role): codec for role, codec in config.pack.codecs.items()}
-    options = [(r, c) for r in roles for c in proposed if c != now[r]]
-    sizes = {
-        option: predicted_ledger(with_overrides(config, _codec_overrides(option)), steps).total
-        for option in options
-    }
-    helpful = {option: size for option, size in sizes.items() if size < total}
-    found: list[tuple[tuple[tuple[str, str], ...], int]] = [
-        ((option,), size) for option, size in helpful.items() if size <= budget
-    ]
-    short = [option for option, size in helpful.items() if size > budget]
-    for a, b in combinations(short, 2):
-        size = sizes[a] + sizes[b] - total
-        if a[0] != b[0] and size <= budget:
-            found.append(((a, b), size))
-    if not found and helpful:
-        best = {r: min((s, c) for (role, c), s in helpful.items() if role == r)[1] for r, _ in helpful}
-        found = [(tuple(best.items()), total)]
-    for chosen, _ in sorted(found, key=lambda change: -change[1])[:_MOST_CODECS]:
-        overrides = [text for option in chosen for text in _codec_overrides(option)]
+
+    def growth(role: str, codec: str) -> int:
+        changed = with_overrides(config, _codec_overrides((role, codec)))
+        return predicted_ledger(changed, steps).total - total
+
+    changes = {r: {c: growth(r, c) for c in proposed if c != now[r]} for r in roles}
+    for choice, _ in choices(changes, total, budget):
+        overrides = [text for option in choice for text in _codec_overrides(option)]
         after = predicted_ledger(with_overrides(config, overrides), steps).total
         yield Proposal("codec", tuple(overrides), after, after <= budget)
 
