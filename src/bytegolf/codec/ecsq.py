@@ -31,8 +31,7 @@ from numpy.typing import NDArray
 
 from bytegolf.codec import gaussian
 from bytegolf.codec.entropy import decode_symbols, encode_symbols
-from bytegolf.codec.row_scales import LIMIT, RowScales, expected_bytes, matrix_of, matrix_shape
-from bytegolf.errors import ArtifactError
+from bytegolf.codec.row_scales import LIMIT, RowScales, expected_bytes, matrix_of, matrix_shape, tensor_of
 
 _MOST = (1 << 14) - 1  # of |q|: 2 * _MOST + 1 symbols fit into a table
 _FINEST = 16_000.0  # bound / step; below _MOST, since fp16 may round a step down by 2^-11
@@ -106,10 +105,7 @@ class Ecsq:
     def decode(self, blob: bytes, shape: Sequence[int]) -> NDArray[np.float32]:
         """quantize_at(weights, steps).dequantize(), bit for bit, in that shape. ArtifactError when damaged."""
         with np.errstate(over="ignore"):
-            weights = self.decode_lattice(blob, shape).dequantize()
-        if not np.isfinite(weights).all():
-            raise ArtifactError("steps times multiples must be finite weights", got="others")
-        return weights.reshape(tuple(shape))
+            return tensor_of(self.decode_lattice(blob, shape).dequantize(), shape)
 
     def nbytes(self, weights: NDArray[np.float32]) -> int:
         """len(encode(weights)); costs one encoding."""

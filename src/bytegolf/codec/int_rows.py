@@ -28,8 +28,7 @@ from numpy.typing import NDArray
 
 from bytegolf.codec import gaussian
 from bytegolf.codec.entropy import decode_symbols, encode_symbols
-from bytegolf.codec.row_scales import RowScales, expected_bytes, matrix_of, matrix_shape
-from bytegolf.errors import ArtifactError
+from bytegolf.codec.row_scales import RowScales, expected_bytes, matrix_of, matrix_shape, tensor_of
 
 
 @dataclass(frozen=True)
@@ -73,10 +72,7 @@ class IntRows:
     def decode(self, blob: bytes, shape: Sequence[int]) -> NDArray[np.float32]:
         """quantize(weights).dequantize(), bit for bit, in the given shape. Raises ArtifactError when damaged."""
         with np.errstate(over="ignore"):
-            weights = self.decode_quantized(blob, shape).dequantize()
-        if not np.isfinite(weights).all():
-            raise ArtifactError("scales times codes must be finite weights", got="others")
-        return weights.reshape(tuple(shape))
+            return tensor_of(self.decode_quantized(blob, shape).dequantize(), shape)
 
     def nbytes(self, weights: NDArray[np.float32]) -> int:
         """len(encode(weights)); costs one encoding."""

@@ -42,6 +42,13 @@ def matrix_of(weights: NDArray[np.float32]) -> NDArray[np.float32]:
     return matrix
 
 
+def tensor_of(matrix: NDArray[np.float32], shape: Sequence[int]) -> NDArray[np.float32]:
+    """The inverse of `matrix_of` for what a blob holds. Raises ArtifactError when factor times code overflowed."""
+    if not np.isfinite(matrix).all():
+        raise ArtifactError("factors times codes must be finite weights", got="others")
+    return matrix.reshape(tuple(shape))
+
+
 @dataclass(frozen=True)
 class RowScales:
     """halves[r] * 2^exponent, one factor a row; halves is fp16 (rows,), finite, no sign bit."""
