@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from bytegolf import registry
+from bytegolf.config.adaptation import Adaptation, LoraAdaptation, NoAdaptation
 
 Role = Literal["embed", "table", "matrix", "head", "gate", "scalar"]
 ROLES: tuple[Role, ...] = ("embed", "table", "matrix", "head", "gate", "scalar")
@@ -294,10 +295,22 @@ class Pack(Frozen):
 
 
 class Score(Frozen):
-    """Sliding window: each target sees at most `context` tokens (0 = model.context); windows move by `stride`."""
+    """Sliding window: each target sees at most `context` tokens (0 = model.context); windows move by `stride`.
+
+    documents: "stream" reads the text as one stream, so that a target sees earlier documents too; "isolated" ends
+    every window at the start of its document. The context may be longer than that of training.
+    """
 
     context: int = Field(0, ge=0)
     stride: int = Field(ge=1)
+    documents: Literal["stream", "isolated"] = "stream"
+    adaptation: Adaptation = NoAdaptation(kind="none")
+
+    @model_validator(mode="after")
+    def _lora_is_per_document(self) -> Score:
+        if isinstance(self.adaptation, LoraAdaptation) and self.documents != "isolated":
+            raise ValueError('adaptation "lora" learns each document on its own: set documents = "isolated"')
+        return self
 
 
 class Config(Frozen):

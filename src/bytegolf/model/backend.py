@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bytegolf.model.scored import Scored
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
@@ -33,6 +35,49 @@ class Trainer(Protocol):
         ...
 
 
+class Adapter(Protocol):
+    """Weights of one pass over a text. A context manager: on leaving, the backend has its own weights again."""
+
+    def nll(self, ids: Ids, targets: Ids, last: int | None = None) -> Floats:
+        """As Backend.nll, with the weights as they are now."""
+        ...
+
+    def log_probabilities(self, ids: Ids, last: int | None = None) -> Floats:
+        """As Backend.log_probabilities, with the weights as they are now."""
+        ...
+
+    def adapt(self, scored: Scored) -> None:
+        """Learn from a chunk that has its score."""
+        ...
+
+    def __enter__(self) -> Adapter: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+class DocumentAdapter(Protocol):
+    """A low-rank change of some weights for each of several documents; the backend's own weights stay."""
+
+    def begin(self, documents: int) -> None:
+        """Forget what was learnt; documents 0, 1, .. begin, all with the same start."""
+        ...
+
+    def nll(self, ids: Ids, targets: Ids, documents: Sequence[int], last: int | None = None) -> Floats:
+        """As Backend.nll; row b is read with the change that belongs to documents[b]."""
+        ...
+
+    def log_probabilities(self, ids: Ids, documents: Sequence[int], last: int | None = None) -> Floats:
+        """As Backend.log_probabilities, row by row like `nll`."""
+        ...
+
+    def adapt(self, scored: Mapping[int, Scored]) -> None:
+        """One step for each document given, on its newest chunk after as much of its text as the context holds.
+
+        The chunks of a document come in order, without gaps.
+        """
+        ...
+
+
 class Backend(Protocol):
     """A model with weights on a device."""
 
@@ -48,8 +93,16 @@ class Backend(Protocol):
         """The weights by manifest name, float32, on the host."""
         ...
 
-    def nll(self, ids: Ids, targets: Ids) -> Floats:
-        """Negative log-likelihood in nats of targets (B, T) after inputs ids (B, T), in float32."""
+    def nll(self, ids: Ids, targets: Ids, last: int | None = None) -> Floats:
+        """Negative log-likelihood in nats of targets (B, T) after inputs ids (B, T), in float32.
+
+        With `last` those of the last positions only, (B, last), the same to rounding and cheaper: what no
+        scored position sees is not computed.
+        """
+        ...
+
+    def log_probabilities(self, ids: Ids, last: int | None = None) -> Floats:
+        """ln p (B, T or last, V) of the token after each position of ids (B, T), from the arithmetic of `nll`."""
         ...
 
     def next_logits(self, ids: Ids) -> Floats:
@@ -58,4 +111,12 @@ class Backend(Protocol):
 
     def trainer(self, train: Any) -> Trainer:
         """Optimizers for the weights, as config.schema.Train describes them."""
+        ...
+
+    def adapter(self, adaptation: Any) -> Adapter:
+        """Weights that learn from graded text, as a kind of config.adaptation but "lora" describes it."""
+        ...
+
+    def document_adapter(self, adaptation: Any, context: int) -> DocumentAdapter:
+        """Changes learnt for each document on its own, as kind "lora" describes them; windows hold `context` tokens."""
         ...
