@@ -1,12 +1,13 @@
 """The contract of a score: a predictor learns a symbol only after its distribution for it was recorded.
 
-The referee holds the text. For each symbol it asks for the probabilities of all that could come, writes down the cost
-of the one that does come, and only then shows it. What fits this interface cannot look ahead, cannot leave a symbol
-out, and cannot score one twice; the scores of `bytegolf score` come from faster paths that are tested against it.
+The referee holds the text. For each symbol it asks for the probabilities of all that could come, writes down the
+cost of the one that does come, and only then shows it. What fits this interface cannot look ahead, cannot leave a
+symbol out, and cannot score one twice; the scores of `bytegolf score` come from faster paths that are tested
+against it.
 
-A text is a stream of symbols in which one, `end`, ends a document (for a model: BOS, which begins the next one). The
-first symbol of the stream is an `end` that is given; every later symbol is a target, the ends too: a scorer that
-is not told where documents end has to pay for it. The last document needs no end, since the stream ends with it.
+A text is a stream of symbols in which one, `end`, ends a document (for a model: BOS, which begins the next one).
+The first symbol of the stream is an `end` that is given; every later symbol is a target, the ends too: a scorer
+that is not told where documents end has to pay for it. The last document needs no end: the stream ends with it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bytegolf.model.backend import Backend
 from bytegolf.model.scored import Scores
 
 Floats = NDArray[np.float64]
@@ -68,7 +68,7 @@ def drive(
     scores = Scores(tokens)
     document = 0
     predictor.begin(document)
-    for target, symbol in enumerate(map(int, tokens[1:])):
+    for target, symbol in enumerate(np.asarray(tokens).tolist()[1:]):
         p = np.array(predictor.probabilities(), np.float64)
         see(target, p)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -91,7 +91,7 @@ def drive_lanes(predictor: LanePredictor, documents: Sequence[NDArray[np.integer
     for target in range(longest - 1):
         p = np.array(predictor.probabilities(), np.float64)
         symbols = streams[:, target + 1]
-        for lane in np.flatnonzero(symbols >= 0):
+        for lane in np.flatnonzero(symbols >= 0).tolist():
             books[lane].write(target, -np.log(p[lane, symbols[lane]])[None])
         predictor.observe(symbols)
     return [book.complete() for book in books]

@@ -38,7 +38,7 @@ class Case:
     documents: the raw text that is claimed, document by document; sample: how many symbols a run may take (None:
     all of them, `--full`). train: the training text, where it is at hand; hidden: text nobody published.
     files: the submission as it ships; budget: the bytes it may have; seconds: what scoring all of it may take.
-    in_clean_room: what a child process needs to build the subject again, (kind, argument), see verify/clean_room.py.
+    in_clean_room: what a child process needs to build the subject again, see verify/clean_room.py.
     """
 
     subject: Subject
@@ -53,7 +53,7 @@ class Case:
     in_clean_room: Mapping[str, Any] | None = None
 
     def stream(self, limit: int | None = None) -> Ids:
-        """Symbols of the documents, an `end` before each; whole documents until about `limit` symbols are there."""
+        """Symbols of the documents, an `end` before each; whole documents, about `limit` symbols."""
         limit = self.sample if limit is None else limit
         parts: list[Ids] = []
         size = 0
