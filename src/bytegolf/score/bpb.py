@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -19,7 +19,7 @@ from bytegolf.data.dataset import Dataset
 from bytegolf.errors import DataError
 from bytegolf.model.backend import Backend
 from bytegolf.numeric.bpb import bits_per_byte
-from bytegolf.score.passes import Report, nothing, target_nats
+from bytegolf.score.passes import Report, See, nothing, target_nats, unseen
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def score(backend: Backend, text: HeldOut, settings: Settings, report: Report = 
     """
     assert settings.context > 0, "0 means the context of the model, which only the config knows"
     start = time.perf_counter()
-    nats = _nats(backend, text, settings, report)
+    nats = stream_nats(backend, text.tokens, text.starts, settings, report)
     total = math.fsum(nats)
     return Score(
         bpb=bits_per_byte(total, len(text.raw)),
@@ -110,6 +110,15 @@ def score(backend: Backend, text: HeldOut, settings: Settings, report: Report = 
     )
 
 
-def _nats(backend: Backend, text: HeldOut, settings: Settings, report: Report) -> NDArray[np.float64]:
-    starts = text.starts if settings.documents == "isolated" else (0,)
-    return target_nats(backend, text.tokens, settings.context, settings.stride, starts, report)
+def stream_nats(
+    backend: Backend,
+    tokens: NDArray[np.integer],
+    starts: Sequence[int],
+    settings: Settings,
+    report: Report = nothing,
+    keep: Collection[int] = (),
+    see: See = unseen,
+) -> NDArray[np.float64]:
+    """Costs (targets,) in nats of tokens[1:], scored as `settings` say; documents begin at `starts`."""
+    borders = starts if settings.documents == "isolated" else (0,)
+    return target_nats(backend, tokens, settings.context, settings.stride, borders, report, keep, see)

@@ -47,8 +47,12 @@ def target_nats(
     stride: int,
     starts: Sequence[int] = (0,),
     report: Report = nothing,
+    keep: Collection[int] = (),
+    see: See = unseen,
 ) -> NDArray[np.float64]:
     """Negative log-likelihood (targets,) in nats of tokens[1:]; `starts` as in score.windows.plan.
+
+    `see` gets the distributions that the targets in `keep` were scored with.
 
     Raises ScoringError should a target be scored twice or left out.
     """
@@ -58,7 +62,8 @@ def target_nats(
         scores.write(first, nats)
         report(scores.written / scores.targets)
 
-    score_windows(model, np.asarray(tokens, np.int64), plan(scores.targets, context, stride, starts), write)
+    windows = plan(scores.targets, context, stride, starts)
+    score_windows(model, np.asarray(tokens, np.int64), windows, write, keep, see)
     return scores.complete()
 
 

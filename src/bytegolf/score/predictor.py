@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bytegolf.model.backend import Backend
 from bytegolf.model.scored import Scores
 
 Floats = NDArray[np.float64]
@@ -95,3 +96,32 @@ def drive_lanes(predictor: LanePredictor, documents: Sequence[NDArray[np.integer
             books[lane].write(target, -np.log(p[lane, symbols[lane]])[None])
         predictor.observe(symbols)
     return [book.complete() for book in books]
+
+
+class ModelPredictor:
+    """A backend behind the contract: the windows of score.windows.plan, one forward for every symbol.
+
+    Cost: a forward of up to `context` tokens a symbol. This is the definition that score.passes is tested against.
+    """
+
+    def __init__(
+        self, backend: Backend, *, bos_id: int, context: int, stride: int, isolated: bool = False
+    ) -> None:
+        self.backend, self.isolated = backend, isolated
+        self.context, self.stride = context, stride
+        self.bos_id = bos_id
+        self.ids: list[int] = []
+
+    def begin(self, document: int) -> None:
+        if self.isolated or document == 0:
+            self.ids = [self.bos_id]
+
+    def probabilities(self) -> Floats:
+        target = len(self.ids) - 1
+        start = 0 if target < self.context else ((target - self.context) // self.stride + 1) * self.stride
+        logits = self.backend.next_logits(np.asarray(self.ids[start:], np.int64)).astype(np.float64)
+        weights = np.exp(logits - logits.max())
+        return np.asarray(weights / weights.sum())
+
+    def observe(self, symbol: int) -> None:
+        self.ids.append(symbol)
