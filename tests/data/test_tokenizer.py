@@ -92,6 +92,14 @@ def test_documents_are_counted_and_decoded_apart(data: bytes, draw: st.DataObjec
         assert tokenizer.decode(np.concatenate([bos, ids, bos, ids])) == data + data
 
 
+def test_an_operator_at_the_end_of_a_document_works_on_nothing_in_the_next():
+    cap, escape, letter = 0x0E + 1, 0x10 + 1, ord("a") + 1
+    ids = np.array([0, escape, 0, escape, cap, letter, 0, cap, 0, letter], np.uint16)
+    assert case_trained().byte_counts(ids).tolist() == [0, 0, 0, 0, 1, 1, 0, 0, 0, 1]
+    with pytest.raises(DataError, match="whole documents"):
+        case_trained().decode(ids)
+
+
 @given(st.data())
 def test_a_decoder_takes_any_ids_and_gives_the_bytes_that_are_counted(data: st.DataObject):
     """Token by token, each the bytes of its count; whole where the ids are those of a text."""

@@ -39,7 +39,7 @@ def split_case(data: bytes) -> bytes:
     run = first & _next(shouted)
     escaped = (text >= CAP) & (text <= ESCAPE)
     operator = np.zeros(len(text), dtype=np.uint8)
-    operator[before_small | (first & ~run)] = CAP
+    operator[before_small | first] = CAP
     operator[run] = UPPER
     operator[escaped] = ESCAPE
     at = np.flatnonzero(operator)
@@ -72,9 +72,7 @@ def join_leniently(data: bytes) -> bytes:
     """
     text = np.frombuffer(data, dtype=np.uint8)
     operators = operators_in_force(data)
-    # A letter behind ESCAPE is no letter: nothing but the letter itself may depend on an escape.
-    escaped = _previous(operators & (text == ESCAPE))
-    letter = _between(text, "a", "z") & ~escaped
+    letter = _between(text, "a", "z")
     index = np.arange(len(text))
     behind = np.maximum.accumulate(np.where(letter, -1, index)) if len(text) else index
     upper = np.append(operators & (text == UPPER), False)  # index -1: no byte stands before the run
