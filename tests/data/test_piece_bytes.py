@@ -89,6 +89,12 @@ def test_a_blank_before_a_word_counts_once_and_behind_bos_not_at_all() -> None:
     assert small().base[HE] == 2, "the table holds the word without its blank"
 
 
+def test_only_the_first_blank_of_a_piece_is_taken_for_one() -> None:
+    """Published behaviour: the second is counted as the three bytes of its own character."""
+    rule = PieceBytes.from_pieces([(BLANK, "normal"), (BLANK + BLANK + "x", "normal")])
+    assert rule.per_target([0, 1]).tolist() == [1 + 3 + 1]
+
+
 def test_a_byte_piece_counts_one_and_not_the_three_of_a_replacement_character() -> None:
     assert small().per_target([LLO, X_E2, X_82, X_AC]).sum() == len("€".encode()) == 3
 
