@@ -27,7 +27,8 @@ from bytegolf.data.manifest import (
     TokenizerEntry,
 )
 from bytegolf.data.shards import write_shard
-from bytegolf.data.split import SHINGLE_BYTES, Split, split
+from bytegolf.data.shingles import SHINGLE_BYTES
+from bytegolf.data.split import Split, split
 from bytegolf.data.tokenizer import Ids, Tokenizer
 from bytegolf.errors import DataError
 
