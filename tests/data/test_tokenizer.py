@@ -329,8 +329,10 @@ def test_a_pattern_that_loses_text_is_an_error_and_one_that_skips_text_is_not():
 
 @pytest.mark.parametrize("ids", [[600], [-1], [0, 5, 70000]])
 def test_an_id_beyond_the_vocabulary_cannot_be_decoded(ids: list[int]):
-    with pytest.raises(DataError, match=r"0\.\.599"):
-        trained().decode(ids)
+    for tokenizer in (trained(), case_trained()):
+        for use in (tokenizer.decode, tokenizer.decoder().decode, tokenizer.byte_counts):
+            with pytest.raises(DataError, match=r"0\.\.599"):
+                use(np.array(ids))
 
 
 def test_no_tokenizer_library_is_loaded_by_importing_the_module():

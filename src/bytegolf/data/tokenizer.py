@@ -107,8 +107,12 @@ class _Pieces:
         return np.array([0, *map(len, self.pieces)], dtype=np.int64)
 
     def byte_counts(self, ids: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
-        """Bytes of the text that each token stands for, (n,): here always those of its piece."""
-        return self.token_bytes().astype(np.uint16)[ids]
+        """Bytes of the text that each token stands for, (n,): here always those of its piece.
+
+        Raises DataError for an id beyond the vocabulary.
+        """
+        counts: npt.NDArray[np.uint16] = self.token_bytes().astype(np.uint16)[self._known(ids)]
+        return counts
 
     def decoder(self) -> Decoder:
         """This tokenizer: what a token gives depends on no other, and any ids decode."""
@@ -119,13 +123,17 @@ class _Pieces:
 
         Raises DataError for an id beyond the vocabulary.
         """
+        flat = self._known(ids)
+        table = (b"", *self.pieces)
+        return b"".join([table[i] for i in flat.tolist()])
+
+    def _known(self, ids: npt.ArrayLike) -> npt.NDArray[Any]:
         flat = np.asarray(ids).ravel()
         if flat.size and not 0 <= int(flat.min()) <= int(flat.max()) < self.vocab_size:
             raise DataError(
                 f"a token id must be in 0..{self.vocab_size - 1}", got=f"{int(flat.min())}..{int(flat.max())}"
             )
-        table = (b"", *self.pieces)
-        return b"".join([table[i] for i in flat.tolist()])
+        return flat
 
 
 class BpeTokenizer(_Pieces):
