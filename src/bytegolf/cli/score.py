@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from bytegolf.config.schema import Score as Settings
     from bytegolf.data.dataset import Dataset
     from bytegolf.model.backend import Backend
-    from bytegolf.score.bpb import HeldOut, Score
+    from bytegolf.score.bpb import Score
+    from bytegolf.score.held_out import HeldOut
     from bytegolf.score.packed import Packed
 
 HELP = """Score a packed model on held-out text.
@@ -47,7 +48,7 @@ def command(
     cache: Path | None = CACHE,
     as_json: bool = JSON,
 ) -> dict[str, Any]:
-    from bytegolf.score.bpb import HeldOut
+    from bytegolf.score.held_out import HeldOut
     from bytegolf.score.packed import load_packed
 
     output = Output(as_json)
@@ -120,7 +121,7 @@ def _run_baselines(output: Output, text: HeldOut, dataset: Dataset, budget: int)
     from bytegolf.score.baselines import run_baselines
 
     output.tell("compressing the same bytes with general compressors")
-    results = run_baselines(text.raw, dataset.text("train"), budget)
+    results = run_baselines(text.raw or b"", dataset.text("train"), budget)
     return {name: result.to_json() for name, result in results.items()}
 
 

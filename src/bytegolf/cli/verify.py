@@ -72,7 +72,7 @@ def command(
     else:
         case = _of_predictor(output, predictor or "", file, data, cache, options)
     case = _completed(case, budget, hidden)
-    findings = []
+    findings: list[Finding] = []
     with output.progress("examining") as show:
         run = examine(case, checks, lambda c: show(len(findings) / len(checks), f"{c.id} {c.name}"))
         for finding in run:
