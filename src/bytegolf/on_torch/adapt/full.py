@@ -110,9 +110,9 @@ class Full:
         targets = sum(y_BT.numel() for _, y_BT in parts)
         total = 0.0
         for x_BT, y_BT in parts:
-            loss = self.backend.gpt.nll(x_BT, y_BT).sum() / targets
+            loss: torch.Tensor = self.backend.gpt.nll(x_BT, y_BT).sum() / targets
             torch.autograd.backward(loss)
-            total += float(loss)
+            total += float(loss.detach())
         if not math.isfinite(total):
             raise TrainingDivergedError(
                 "the loss of test-time training must stay finite",
