@@ -80,7 +80,7 @@ def test_score_counts_every_held_out_byte_and_target(lab: Lab, answers: dict[str
     assert scored["text_sha256"] == held_out["sha256"]
     assert scored["artifact_sha256"] == hashlib.sha256(lab.artifact.read_bytes()).hexdigest()
     assert scored["artifact_bytes"] == lab.artifact.stat().st_size
-    assert (scored["context"], scored["stride"]) == (32, 16)
+    assert (scored["score"]["context"], scored["score"]["stride"]) == (32, 16)
     bits = scored["nats_per_token"] * scored["targets"] / math.log(2)
     assert scored["bpb"] == pytest.approx(bits / scored["bytes"])
     assert scored["bpb"] < math.log2(VOCAB) * scored["targets"] / scored["bytes"], "better than chance"

@@ -30,7 +30,7 @@ from bytegolf.model.storage import codec_overrides, codecs_of, pruned_tensors
 from bytegolf.on_numpy import forward
 from bytegolf.on_torch.backend import TorchBackend
 from bytegolf.on_torch.gpt import Gpt
-from bytegolf.score.bpb import score
+from bytegolf.score.bpb import HeldOut, score
 from bytegolf.score.packed import load_packed
 from bytegolf.train.export import export
 from bytegolf.train.fit import fit
@@ -162,18 +162,11 @@ def test_small_it_trains_packs_reads_back_and_scores(name: str, library: Dataset
     packed = load_packed(tmp_path / "model.golf", device="cpu")
     assert packed.config == config
     tokens = library.val_tokens()[:3000]
-    document = library.tokenizer.decode(tokens.tolist())
-    scored = score(
-        packed.backend,
-        tokens,
-        n_bytes=len(document),
-        documents=1,
-        text_sha256="",
-        context=64,
-        stride=32,
-    )
+    text = HeldOut(tokens, (0,), library.tokenizer.decode(tokens.tolist()))
+    settings = config.score.model_copy(update={"context": 64, "stride": 32})
+    scored = score(packed.backend, text, settings)
     assert scored.targets == 2999
-    assert 0 < scored.bpb < math.log2(VOCAB) * 2999 / len(document)
+    assert 0 < scored.bpb < math.log2(VOCAB) * 2999 / len(text.raw)
 
 
 def gaussian(config: Config) -> Artifact:

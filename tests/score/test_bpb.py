@@ -1,115 +1,74 @@
-"""The score is the definition, window by window and target by target; nothing is counted twice or left out."""
+"""A score is the sum of the targets over the bytes of the raw text, and refuses a text that is not as it says."""
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from bytegolf.on_torch import backend as backend_module
+from bytegolf.config.schema import Score as Settings
+from bytegolf.errors import DataError
 from bytegolf.on_torch.backend import TorchBackend
-from bytegolf.score import bpb
-from bytegolf.score.bpb import score, target_nats
-from bytegolf.score.windows import plan
+from bytegolf.score.bpb import HeldOut, score
+from bytegolf.score.passes import target_nats
 from model_samples import generic_weights, system
+from tiny import tiny_dataset
 
 MODEL = system(layers=2, dim=16, hidden=8, buckets=5).model_copy(update={"vocab_size": 20, "context": 6})
 WEIGHTS = {name: array.astype(np.float32) for name, array in generic_weights(MODEL).items()}
 TOKENS = np.random.default_rng(0).integers(0, 20, 40).astype(np.uint16)
-SIZES = st.tuples(st.integers(2, 40), st.integers(1, 12), st.integers(1, 12)).filter(lambda s: s[2] <= s[1])
+TEXT = HeldOut(TOKENS, (0, 13, 30), bytes(77))
+SLIDING = Settings(context=6, stride=2)
 
 
 def backend(weights: dict[str, np.ndarray] = WEIGHTS) -> TorchBackend:
     made = TorchBackend(MODEL, device="cpu")
     made.load(weights)
-    made.gpt.double()
     return made
-
-
-SHARED = backend()
-
-
-def cost(ids: np.ndarray, target: int) -> float:
-    """-ln p(target | ids) from the logits of the position after ids, one forward for one target."""
-    logits = SHARED.next_logits(ids.astype(np.int64))
-    return float(np.log(np.exp(logits - logits.max()).sum()) + logits.max() - logits[target])
-
-
-@settings(max_examples=12)
-@given(SIZES)
-def test_every_target_costs_what_its_window_alone_says(sizes: tuple[int, int, int]) -> None:
-    length, context, stride = sizes
-    tokens = TOKENS[:length]
-    nats = target_nats(SHARED, tokens, context, stride)
-    expected = np.full(length - 1, np.nan)
-    for window in plan(length - 1, context, stride):
-        for t in range(window.first_scored, window.end):
-            assert np.isnan(expected[t])
-            expected[t] = cost(tokens[window.start : t + 1], tokens[t + 1])
-    assert np.allclose(nats, expected, rtol=0, atol=1e-10)
-
-
-@pytest.mark.parametrize("limit", [1, 13, 50, 10**6])
-def test_the_size_of_a_batch_does_not_matter(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = target_nats(SHARED, TOKENS, 6, 2)
-    monkeypatch.setattr(bpb, "TOKENS_PER_BATCH", limit)
-    assert np.allclose(target_nats(SHARED, TOKENS, 6, 2), expected, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("limit", [1, 250, 10**6])
-def test_the_size_of_a_piece_of_logits_does_not_matter(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = target_nats(SHARED, TOKENS, 6, 2)
-    monkeypatch.setattr(backend_module, "MOST_LOGITS", limit)
-    assert np.allclose(target_nats(SHARED, TOKENS, 6, 2), expected, rtol=0, atol=1e-12)
-
-
-def test_a_shorter_stride_gives_more_context_and_the_full_context_is_all_there_is() -> None:
-    whole = target_nats(SHARED, TOKENS, 40, 40)
-    assert np.allclose(whole, [cost(TOKENS[: t + 1], TOKENS[t + 1]) for t in range(39)], atol=1e-10)
-    assert np.allclose(target_nats(SHARED, TOKENS, 6, 1)[:6], whole[:6], atol=1e-12)
 
 
 def test_a_uniform_model_costs_the_log_of_its_vocabulary() -> None:
     uniform = backend({**WEIGHTS, "embed.weight": np.zeros((20, 16), np.float32)})
-    result = score(uniform, TOKENS, n_bytes=100, documents=3, text_sha256="0" * 64, context=6, stride=2)
-    assert result.bpb == pytest.approx(math.log2(20) * 39 / 100)
+    result = score(uniform, TEXT, SLIDING)
+    assert result.bpb == pytest.approx(math.log2(20) * 39 / 77)
     assert result.nats_per_token == pytest.approx(math.log(20))
-    facts = (result.targets, result.bytes, result.documents, result.context, result.stride)
-    assert facts == (39, 100, 3, 6, 2)
-    assert result.to_json()["text_sha256"] == "0" * 64
+    assert (result.targets, result.bytes, result.documents) == (39, 77, 3)
+    told = result.to_json()
+    assert told["text_sha256"] == hashlib.sha256(bytes(77)).hexdigest()
+    assert (told["score"]["context"], told["score"]["stride"]) == (6, 2)
 
 
-def test_bpb_is_the_sum_of_the_targets_over_the_bytes() -> None:
-    result = score(SHARED, TOKENS, n_bytes=77, documents=1, text_sha256="", context=6, stride=3)
-    nats = target_nats(SHARED, TOKENS, 6, 3)
+@pytest.mark.parametrize("documents", ["stream", "isolated"])
+@pytest.mark.parametrize("stride", [3, 6])
+def test_bpb_is_the_sum_of_the_targets_over_the_bytes(documents: str, stride: int) -> None:
+    settings = Settings.model_validate({"context": 6, "stride": stride, "documents": documents})
+    result = score(backend(), TEXT, settings)
+    starts = TEXT.starts if documents == "isolated" else (0,)
+    nats = target_nats(backend(), TOKENS, 6, stride, starts)
     assert result.bpb == pytest.approx(nats.sum() / math.log(2) / 77, rel=1e-12)
     assert result.nats_per_token == pytest.approx(nats.mean(), rel=1e-12)
 
 
-def test_progress_rises_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bpb, "TOKENS_PER_BATCH", 12)
-    shares: list[float] = []
-    target_nats(SHARED, TOKENS, 6, 2, shares.append)
-    assert shares == sorted(set(shares))
-    assert shares[-1] == 1.0
-    assert len(shares) > 3
+def test_the_held_out_text_of_a_dataset_is_checked_before_it_is_a_denominator(tmp_path: Path) -> None:
+    dataset = tiny_dataset(tmp_path / "data")
+    text = HeldOut.of(dataset)
+    assert text.raw == dataset.text("val")
+    assert text.sha256 == dataset.manifest.splits.val.sha256
+    assert [text.tokens[start] for start in text.starts] == [0] * dataset.manifest.splits.val.documents
+    assert len(text.tokens) == len(text.raw) + len(text.starts)
+    entry = dataset.manifest.splits.val
+    for wrong in ({"bytes": entry.bytes + 1}, {"sha256": "0" * 64}, {"documents": 1}):
+        splits = dataset.manifest.splits.model_copy(update={"val": entry.model_copy(update=wrong)})
+        changed = replace(dataset, manifest=dataset.manifest.model_copy(update={"splits": splits}))
+        with pytest.raises(DataError, match="must"):
+            HeldOut.of(changed)
 
 
-def test_a_plan_that_scores_a_target_twice_or_leaves_one_out_is_caught(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    windows = list(plan(39, 6, 2))
-
-    def with_last_twice(*sizes: int) -> Iterator[object]:
-        return iter([*windows, windows[-1]])
-
-    monkeypatch.setattr(bpb, "plan", with_last_twice)
-    with pytest.raises(AssertionError, match="only once"):
-        target_nats(SHARED, TOKENS, 6, 2)
-    monkeypatch.setattr(bpb, "plan", lambda *sizes: iter(windows[:-1]))
-    with pytest.raises(AssertionError, match="every target"):
-        target_nats(SHARED, TOKENS, 6, 2)
+def test_a_text_without_a_target_or_a_byte_has_no_score() -> None:
+    for tokens, raw in ((TOKENS[:1], b"a"), (TOKENS, b"")):
+        with pytest.raises(DataError, match="at least one target and one byte"):
+            HeldOut(tokens, (0,), raw)

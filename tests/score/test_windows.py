@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,14 +21,34 @@ def test_every_target_is_scored_exactly_once_and_in_order(sizes: tuple[int, int,
 
 
 @given(SIZES)
-def test_every_window_is_as_long_as_the_context_and_the_text_allow(sizes: tuple[int, int, int]) -> None:
+def test_every_window_is_as_long_as_the_context_and_the_block_allow(sizes: tuple[int, int, int]) -> None:
     targets, context, stride = sizes
     for index, window in enumerate(plan(*sizes)):
-        assert 0 <= window.start <= window.first_scored < window.end <= targets
-        assert window.end - window.start == min(context, window.end)
-        assert window.end - window.first_scored <= (stride if index else context)
-        if index:
-            assert window.first_scored - window.start >= min(window.first_scored, context - stride)
+        assert window.start == index * stride
+        assert window.start <= window.first_scored < window.end == min(window.start + context, targets)
+        assert window.first_scored - window.start == (context - stride if index else 0)
+
+
+@given(SIZES, st.integers(0, 300))
+def test_no_window_depends_on_where_the_text_ends(sizes: tuple[int, int, int], shorter: int) -> None:
+    targets = sizes[0]
+    seen = {t: w.start for w in plan(*sizes) for t in range(w.first_scored, w.end)}
+    cut = {t: w.start for w in plan(min(shorter, targets), *sizes[1:]) for t in range(w.first_scored, w.end)}
+    assert cut == {t: seen[t] for t in range(min(shorter, targets))}
+
+
+@given(SIZES, st.sets(st.integers(1, 299)))
+def test_isolated_texts_are_planned_like_texts_of_their_own(
+    sizes: tuple[int, int, int], borders: set[int]
+) -> None:
+    targets, context, stride = sizes
+    starts = [0, *sorted(b for b in borders if b < targets)]
+    expected = [
+        Window(w.start + begin, w.end + begin, w.first_scored + begin)
+        for begin, end in pairwise([*starts, targets])
+        for w in plan(end - begin, context, stride)
+    ]
+    assert list(plan(targets, context, stride, starts)) == expected
 
 
 @given(SIZES)
@@ -54,7 +76,7 @@ def test_the_full_validation_split_has_the_published_number_of_windows() -> None
 
 
 def test_a_plan_in_full() -> None:
-    assert list(plan(18, 8, 4)) == [Window(0, 8, 0), Window(4, 12, 8), Window(8, 16, 12), Window(10, 18, 16)]
+    assert list(plan(18, 8, 4)) == [Window(0, 8, 0), Window(4, 12, 8), Window(8, 16, 12), Window(12, 18, 16)]
 
 
 @pytest.mark.parametrize(("context", "stride"), [(8, 0), (8, 9), (0, 0), (0, 1), (8, -1)])

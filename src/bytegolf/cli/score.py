@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from bytegolf.cli import datasets
+from bytegolf.cli import configs, datasets
 from bytegolf.cli.output import CACHE, DEVICE, JSON, Output
 
 if TYPE_CHECKING:
+    from bytegolf.config.schema import Score as Settings
     from bytegolf.data.dataset import Dataset
     from bytegolf.model.backend import Backend
-    from bytegolf.score.bpb import Score
+    from bytegolf.score.bpb import HeldOut, Score
     from bytegolf.score.packed import Packed
 
 HELP = """Score a packed model on held-out text.
@@ -35,27 +36,29 @@ Example: `bytegolf score model.golf --data data/book --stride 64 --json`
 def command(
     artifact: Path = typer.Argument(help="A .golf file."),
     data: str = typer.Option(datasets.DEFAULT_CORPUS, help="A dataset folder or an embedded corpus."),
-    context: int | None = typer.Option(
-        None, min=1, help="Tokens a window may see.  [default: score.context]"
-    ),
-    stride: int | None = typer.Option(None, min=1, help="Tokens a window moves.  [default: score.stride]"),
+    context: int | None = configs.CONTEXT,
+    stride: int | None = configs.STRIDE,
+    documents: str | None = configs.DOCUMENTS,
+    adapt: str | None = configs.ADAPT,
+    override: list[str] = configs.SCORE_OVERRIDE,
     baselines: bool = typer.Option(True, help="Score general compressors on the same bytes."),
     unpacked: bool = typer.Option(True, help="Score the weights of the run too, where they are at hand."),
     device: str = DEVICE,
     cache: Path | None = CACHE,
     as_json: bool = JSON,
 ) -> dict[str, Any]:
+    from bytegolf.score.bpb import HeldOut
     from bytegolf.score.packed import load_packed
 
     output = Output(as_json)
     packed = load_packed(artifact, device)
+    settings = configs.score_settings(packed.config, context, stride, documents, adapt, override)
     dataset = datasets.find_or_build(output, data, packed.config.model.vocab_size, cache)
-    _check_same_tokenizer(packed, dataset, artifact)
-    window = context or packed.config.score.context or packed.config.model.context
-    step = stride or packed.config.score.stride
-    result = _score(output, "scoring the packed model", packed.backend, dataset, window, step)
-    before = _score_unpacked(output, artifact, packed, dataset, window, step) if unpacked else None
-    compressed = _run_baselines(output, dataset, packed.nbytes) if baselines else {}
+    check_same_tokenizer(packed, dataset, artifact)
+    text = HeldOut.of(dataset)
+    result = _score(output, "scoring the packed model", packed.backend, text, settings)
+    before = _score_unpacked(output, artifact, packed, text, settings) if unpacked else None
+    compressed = _run_baselines(output, text, dataset, packed.nbytes) if baselines else {}
     _show(output, packed, result, before, compressed)
     summary = {
         "artifact": str(artifact),
@@ -69,7 +72,8 @@ def command(
     return summary
 
 
-def _check_same_tokenizer(packed: Packed, dataset: Dataset, artifact: Path) -> None:
+def check_same_tokenizer(packed: Packed, dataset: Dataset, artifact: Path) -> None:
+    """Raises DataError when the tokens of a dataset are not those of a packed model."""
     from bytegolf.errors import DataError
 
     if packed.tokenizer.sha256 != dataset.tokenizer.sha256:
@@ -81,28 +85,15 @@ def _check_same_tokenizer(packed: Packed, dataset: Dataset, artifact: Path) -> N
         )
 
 
-def _score(
-    output: Output, title: str, backend: Backend, dataset: Dataset, context: int, stride: int
-) -> Score:
+def _score(output: Output, title: str, backend: Backend, text: HeldOut, settings: Settings) -> Score:
     from bytegolf.score.bpb import score
 
-    split = dataset.manifest.splits.val
-    text = dataset.text("val")  # checks bytes and sha256 against the manifest
     with output.progress(title) as report:
-        return score(
-            backend,
-            dataset.val_tokens(),
-            n_bytes=len(text),
-            documents=split.documents,
-            text_sha256=split.sha256,
-            context=context,
-            stride=stride,
-            report=report,
-        )
+        return score(backend, text, settings, report)
 
 
 def _score_unpacked(
-    output: Output, artifact: Path, packed: Packed, dataset: Dataset, context: int, stride: int
+    output: Output, artifact: Path, packed: Packed, text: HeldOut, settings: Settings
 ) -> Score | None:
     """The score of the run's own weights, when the artifact lies in the directory of the run it came from."""
     from bytegolf.errors import RunError
@@ -120,16 +111,16 @@ def _score_unpacked(
         output.tell(f"the weights before packing are not scored: {error.rule} (in {error.where})")
         return None
     packed.backend.load(weights)
-    before = _score(output, "scoring the weights before packing", packed.backend, dataset, context, stride)
+    before = _score(output, "scoring the weights before packing", packed.backend, text, settings)
     packed.backend.load(packed.artifact.weights())
     return before
 
 
-def _run_baselines(output: Output, dataset: Dataset, budget: int) -> dict[str, dict[str, Any]]:
+def _run_baselines(output: Output, text: HeldOut, dataset: Dataset, budget: int) -> dict[str, dict[str, Any]]:
     from bytegolf.score.baselines import run_baselines
 
     output.tell("compressing the same bytes with general compressors")
-    results = run_baselines(dataset.text("val"), dataset.text("train"), budget)
+    results = run_baselines(text.raw, dataset.text("train"), budget)
     return {name: result.to_json() for name, result in results.items()}
 
 
@@ -158,6 +149,6 @@ def _show(
         output.show()
     output.show(
         f"{result.targets:,} targets, {result.bytes:,} bytes, {result.documents:,} documents; "
-        f"context {result.context}, stride {result.stride}; {result.seconds:.1f} s on {packed.backend.device}"
+        f"{configs.described(result.settings)}; {result.seconds:.1f} s on {packed.backend.device}"
     )
     output.show(f"text sha256 {result.text_sha256[:16]}  artifact sha256 {packed.sha256[:16]}")

@@ -55,7 +55,7 @@ class SgdAdaptation(_FullWeights):
 
 
 class AdamWAdaptation(_FullWeights):
-    """AdamW: the optimizer of PR 489, which trained five epochs on all of the text before scoring it; made legal."""
+    """AdamW: the optimizer of PR 489, which trained on all of the text before scoring it; here made legal."""
 
     kind: Literal["adamw"]
     lr: float = Field(5e-4, gt=0)
@@ -67,9 +67,9 @@ class AdamWAdaptation(_FullWeights):
 class LoraAdaptation(_Frozen):
     """A low-rank change B A (Hu et al. 2021) of some matrices for each document, from nothing (PG's LoRA record).
 
-    A document is scored in chunks of `chunk` targets; after each but its last, one Adam step on the mean loss of that
-    chunk. A starts at U(-1/sqrt(in), 1/sqrt(in)), the same for every document, B at 0; no scale. Documents know
-    nothing of each other, so `documents` of them go through the network at a time.
+    A document is scored in chunks of `chunk` targets; after each but its last, one Adam step on the mean loss of
+    that chunk. A starts at U(-1/sqrt(in), 1/sqrt(in)), the same for every document, B at 0; no scale. Documents
+    know nothing of each other, so `documents` of them go through the network at a time.
     parts: the matrices that change: "head" (the output projection) and names of attention or MLP matrices.
     """
 

@@ -118,5 +118,5 @@ class Backend(Protocol):
         ...
 
     def document_adapter(self, adaptation: Any, context: int) -> DocumentAdapter:
-        """Changes learnt for each document on its own, as kind "lora" describes them; windows hold `context` tokens."""
+        """Changes learnt for each document on its own, by kind "lora"; windows hold `context` tokens."""
         ...

@@ -1,7 +1,7 @@
 """The append-only record of a scoring pass, and the only thing that test-time training may learn from.
 
-A target gets its cost once. What was written comes back as `Scored`, which holds the graded tokens; an adapter takes
-nothing else, so it cannot train on a token before its score stands.
+A target gets its cost once. What was written comes back as `Scored`, which holds the graded tokens; an adapter
+takes nothing else, so it cannot train on a token before its score stands.
 """
 
 from __future__ import annotations

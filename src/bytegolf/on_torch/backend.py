@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -50,18 +50,30 @@ class TorchBackend:
         return {n: p.detach().cpu().float().numpy().copy() for n, p in self.gpt.state_dict().items()}
 
     @torch.inference_mode()
-    def nll(self, ids: Ids, targets: Ids) -> Floats:
-        at_once = max(1, MOST_LOGITS // (ids.shape[1] * self.model.vocab_size))
-        parts = [
-            self.gpt.nll(self._put(ids[i : i + at_once]), self._put(targets[i : i + at_once])).cpu().numpy()
-            for i in range(0, len(ids), at_once)
-        ]
+    def nll(self, ids: Ids, targets: Ids, last: int | None = None) -> Floats:
+        return self._in_pieces(
+            len(ids),
+            last or ids.shape[1],
+            lambda rows: self.gpt.nll(self._put(ids[rows]), self._put(targets[rows]), last=last),
+        )
+
+    @torch.inference_mode()
+    def log_probabilities(self, ids: Ids, last: int | None = None) -> Floats:
+        return self._in_pieces(
+            len(ids),
+            last or ids.shape[1],
+            lambda rows: self.gpt(self._put(ids[rows]), last=last).log_softmax(-1),
+        )
+
+    def _in_pieces(self, rows: int, scored: int, run: Callable[[slice], torch.Tensor]) -> Floats:
+        at_once = max(1, MOST_LOGITS // (scored * self.model.vocab_size))
+        parts = [run(slice(i, i + at_once)).cpu().numpy() for i in range(0, rows, at_once)]
         result: NDArray[np.float32] = np.concatenate(parts)
         return result
 
     @torch.inference_mode()
     def next_logits(self, ids: Ids) -> Floats:
-        result: NDArray[np.float32] = self.gpt(self._put(ids[None]))[0, -1].cpu().numpy()
+        result: NDArray[np.float32] = self.gpt(self._put(ids[None]), last=1)[0, -1].cpu().numpy()
         return result
 
     def trainer(self, train: Train) -> TorchTrainer:

@@ -23,9 +23,11 @@ class Block(Declared):
         self.attention = registry.lookup("attention", model.attention.kind, "torch")(model.attention, model)
         self.mlp = registry.lookup("mlp", model.mlp.kind, "torch")(model.mlp, model)
 
-    def forward(self, x_BTD: torch.Tensor, x0_BTD: torch.Tensor) -> torch.Tensor:
+    def forward(self, x_BTD: torch.Tensor, x0_BTD: torch.Tensor, last: int, start: int) -> torch.Tensor:
+        """The last n = `last` of T tokens, (B, n, D); `start` is the position of the first of the T in its row."""
         kind = x_BTD.dtype
         x_BTD = self.mix_x.to(kind) * x_BTD + self.mix_x0.to(kind) * x0_BTD
-        x_BTD = x_BTD + self.attention_scale.to(kind) * self.attention(rms_norm(x_BTD))
-        mlp_BTD: torch.Tensor = self.mlp(rms_norm(x_BTD))
-        return x_BTD + self.mlp_scale.to(kind) * mlp_BTD
+        attended_BnD = self.attention(rms_norm(x_BTD), last, start)
+        x_BnD: torch.Tensor = x_BTD[:, -last:] + self.attention_scale.to(kind) * attended_BnD
+        mlp_BnD: torch.Tensor = self.mlp(rms_norm(x_BnD))
+        return x_BnD + self.mlp_scale.to(kind) * mlp_BnD

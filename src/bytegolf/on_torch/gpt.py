@@ -69,24 +69,50 @@ class Gpt(nn.Module):
         gpt.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
         return gpt
 
-    def forward(self, ids_BT: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
-        """`dtype` is that of the residual stream; the default is the weights' own."""
-        x0_BTD = x_BTD = self.embed(ids_BT, dtype or self.embed.weight.dtype)
+    def forward(
+        self, ids_BT: torch.Tensor, dtype: torch.dtype | None = None, last: int | None = None
+    ) -> torch.Tensor:
+        """Logits (B, T, V), or (B, last, V) of the last tokens, without computing what those do not see.
+
+        `dtype` is that of the residual stream; the default is the weights' own.
+        """
+        length = ids_BT.shape[1]
+        counts = self.tails(length, length if last is None else last)
+        x0_BTD = self.embed(ids_BT, dtype or self.embed.weight.dtype)[:, -counts[0] :]
+        x_BTD = x0_BTD
         outputs: dict[int, torch.Tensor] = {}
-        for step in self.plan.steps:
+        for step, count, after in zip(self.plan.steps, counts[:-1], counts[1:], strict=True):
             if step.skip is not None:
                 weight = self.plan.skips[step.skip.index].to(x_BTD.dtype)
-                x_BTD = x_BTD + weight * outputs[step.skip.source]
-            x_BTD = self.blocks[step.layer](x_BTD, x0_BTD)
+                x_BTD = x_BTD + weight * outputs[step.skip.source][:, -count:]
+            x_BTD = self.blocks[step.layer](x_BTD, x0_BTD[:, -count:], after, length - count)
             if step.layer in self.plan.sources:
                 outputs[step.layer] = x_BTD
         logits_BTV: torch.Tensor = self.head(rms_norm(x_BTD), self.embed.weight)
         return logits_BTV
 
+    def tails(self, length: int, last: int) -> list[int]:
+        """How many tokens at the end of a row each step of the plan reads, and at last the head: `last`.
+
+        A step that hands on n tokens reads as many as their attention sees: all, or n + window - 1.
+        """
+        counts = [last]
+        for step in reversed(self.plan.steps):
+            window = self.blocks[step.layer].attention.window
+            counts.append(min(length, counts[-1] + window - 1) if window else length)
+        if last == length:
+            return [length] * len(counts)
+        return counts[::-1]
+
     def nll(
-        self, ids_BT: torch.Tensor, targets_BT: torch.Tensor, dtype: torch.dtype | None = None
+        self,
+        ids_BT: torch.Tensor,
+        targets_BT: torch.Tensor,
+        dtype: torch.dtype | None = None,
+        last: int | None = None,
     ) -> torch.Tensor:
-        """Negative log-likelihood (B, T) in nats of each target."""
-        logits_BTV = self(ids_BT, dtype)
+        """Negative log-likelihood (B, T or last) in nats of each target, or of the last ones."""
+        logits_BTV = self(ids_BT, dtype, last)
+        targets_BT = targets_BT[:, -logits_BTV.shape[1] :]
         flat = F.cross_entropy(logits_BTV.flatten(0, 1), targets_BT.flatten(), reduction="none")
         return flat.view_as(targets_BT)

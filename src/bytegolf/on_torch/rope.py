@@ -30,12 +30,14 @@ class Rope(nn.Module):
         angles = torch.outer(torch.arange(length, dtype=torch.float64), self.base**-exponent)
         return angles.cos().to(like), angles.sin().to(like)
 
-    def forward(self, x_BHTd: torch.Tensor) -> torch.Tensor:
-        length = x_BHTd.shape[-2]
+    def forward(self, x_BHTd: torch.Tensor, start: int = 0) -> torch.Tensor:
+        """`start` is the position of the first token."""
+        length = start + x_BHTd.shape[-2]
         if length > self.cos.shape[0]:
             self.cos, self.sin = self._tables(length, self.cos)
         exact = x_BHTd.dtype == torch.float64
-        cos, sin = self._tables(length, x_BHTd) if exact else (self.cos[:length], self.sin[:length])
+        cos, sin = self._tables(length, x_BHTd) if exact else (self.cos, self.sin)
+        cos, sin = cos[start:length], sin[start:length]
         cos, sin = cos.to(x_BHTd.dtype), sin.to(x_BHTd.dtype)
         turned, kept = x_BHTd[..., : self.rotated], x_BHTd[..., self.rotated :]
         a, b = turned.chunk(2, dim=-1)

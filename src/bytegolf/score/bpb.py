@@ -2,22 +2,69 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bytegolf.config.schema import Score as Settings
+from bytegolf.data.dataset import Dataset
 from bytegolf.errors import DataError
 from bytegolf.model.backend import Backend
 from bytegolf.numeric.bpb import bits_per_byte
-from bytegolf.score.windows import Window, plan
+from bytegolf.score.passes import Report, See, nothing, target_nats, unseen
 
-# Positions in one forward pass: enough to fill the machine, small enough for its memory.
-TOKENS_PER_BATCH = 16_384
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The text of a score as tokens, and its denominator.
+
+    tokens (n,), a BOS before each document; starts: where documents begin; raw: the text itself.
+    """
+
+    tokens: NDArray[np.uint16]
+    starts: Sequence[int]
+    raw: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.tokens) < 2 or not self.raw:
+            raise DataError(
+                "a score needs at least one target and one byte",
+                got=f"{len(self.tokens)} tokens, {len(self.raw)} bytes",
+            )
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hex digest of the raw text."""
+        return hashlib.sha256(self.raw).hexdigest()
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> HeldOut:
+        """The held-out split of a dataset.
+
+        Raises DataError unless its files have their sha256, the text that the tokens decode to has the bytes and
+        the sha256 of the manifest, the documents are as many as it says, and the bytes of the single tokens add up
+        to those of the text.
+        """
+        raw, documents = dataset.text("val"), dataset.documents("val")
+        tokens = np.concatenate(documents) if documents else np.empty(0, np.uint16)
+        counted = int(dataset.tokenizer.token_bytes()[tokens].sum())
+        if counted != len(raw):
+            raise DataError(
+                f"the tokens must stand for the {len(raw)} bytes of the text",
+                got=f"{counted} bytes",
+                where=dataset.folder,
+                fix="build the dataset again with --force",
+            )
+        starts = list(accumulate((len(document) for document in documents[:-1]), initial=0))
+        return cls(tokens, starts, raw)
 
 
 @dataclass(frozen=True)
@@ -25,7 +72,7 @@ class Score:
     """bpb = nats / (ln 2 * bytes). The first token of the stream is given; every later one is a target.
 
     A document's BOS is a target like any other and has no bytes: its cost counts, so that documents are paid
-    for. seconds: of the scoring alone. context, stride: of the sliding window (tokens).
+    for. seconds: of the scoring alone. settings: context, stride, isolation and adaptation, as resolved.
     """
 
     bpb: float
@@ -33,84 +80,45 @@ class Score:
     targets: int
     bytes: int
     documents: int
-    context: int
-    stride: int
+    settings: Settings
     seconds: float
     text_sha256: str
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        fields = {key: value for key, value in asdict(self).items() if key != "settings"}
+        return fields | {"score": self.settings.model_dump(mode="json")}
 
 
-def score(
-    backend: Backend,
-    tokens: NDArray[np.uint16],
-    *,
-    n_bytes: int,
-    documents: int,
-    text_sha256: str,
-    context: int,
-    stride: int,
-    report: Callable[[float], None] = lambda share: None,
-) -> Score:
-    """Score a token stream whose text has `n_bytes` bytes and the given sha256. `report` gets the share done.
+def score(backend: Backend, text: HeldOut, settings: Settings, report: Report = nothing) -> Score:
+    """Score a text as `settings` say; its context must be resolved. `report` gets the share done.
 
-    Raises DataError when there is nothing to score. Cost: about targets * context / stride token forwards.
+    Cost: about targets * context / stride token forwards, and what the adaptation trains.
     """
-    if len(tokens) < 2 or n_bytes < 1:
-        raise DataError(
-            "a score needs at least one target and one byte", got=f"{len(tokens)} tokens, {n_bytes} bytes"
-        )
+    assert settings.context > 0, "0 means the context of the model, which only the config knows"
     start = time.perf_counter()
-    nats = target_nats(backend, tokens, context, stride, report)
+    nats = stream_nats(backend, text.tokens, text.starts, settings, report)
     total = math.fsum(nats)
     return Score(
-        bpb=bits_per_byte(total, n_bytes),
+        bpb=bits_per_byte(total, len(text.raw)),
         nats_per_token=total / len(nats),
         targets=len(nats),
-        bytes=n_bytes,
-        documents=documents,
-        context=context,
-        stride=stride,
+        bytes=len(text.raw),
+        documents=len(text.starts),
+        settings=settings,
         seconds=time.perf_counter() - start,
-        text_sha256=text_sha256,
+        text_sha256=text.sha256,
     )
 
 
-def target_nats(
+def stream_nats(
     backend: Backend,
-    tokens: NDArray[np.uint16],
-    context: int,
-    stride: int,
-    report: Callable[[float], None] = lambda share: None,
+    tokens: NDArray[np.integer],
+    starts: Sequence[int],
+    settings: Settings,
+    report: Report = nothing,
+    keep: Collection[int] = (),
+    see: See = unseen,
 ) -> NDArray[np.float64]:
-    """Negative log-likelihood (targets,) in nats of tokens[1:]; each is written exactly once or this fails."""
-    ids = np.asarray(tokens, np.int64)
-    targets = len(ids) - 1
-    nats = np.full(targets, np.nan)
-    written = 0
-    for group in _batches(targets, context, stride):
-        inputs = np.stack([ids[w.start : w.end] for w in group])
-        wanted = np.stack([ids[w.start + 1 : w.end + 1] for w in group])
-        for window, row in zip(group, backend.nll(inputs, wanted), strict=True):
-            block = slice(window.first_scored, window.end)
-            assert np.isnan(nats[block]).all(), "a target may be scored only once"
-            nats[block] = row[window.first_scored - window.start :]
-            written += window.end - window.first_scored
-        report(written / targets)
-    assert written == targets, "every target must be scored"
-    return nats
-
-
-def _batches(targets: int, context: int, stride: int) -> Iterator[list[Window]]:
-    """Neighbouring windows of equal length, together at most TOKENS_PER_BATCH positions."""
-    group: list[Window] = []
-    for window in plan(targets, context, stride):
-        length = window.end - window.start
-        full = group and (len(group) + 1) * length > TOKENS_PER_BATCH
-        if group and (full or group[0].end - group[0].start != length):
-            yield group
-            group = []
-        group.append(window)
-    if group:
-        yield group
+    """Costs (targets,) in nats of tokens[1:], scored as `settings` say; documents begin at `starts`."""
+    borders = starts if settings.documents == "isolated" else (0,)
+    return target_nats(backend, tokens, settings.context, settings.stride, borders, report, keep, see)

@@ -1,12 +1,13 @@
 """The contract of a score: a predictor learns a symbol only after its distribution for it was recorded.
 
-The referee holds the text. For each symbol it asks for the probabilities of all that could come, writes down the cost
-of the one that does come, and only then shows it. What fits this interface cannot look ahead, cannot leave a symbol
-out, and cannot score one twice; the scores of `bytegolf score` come from faster paths that are tested against it.
+The referee holds the text. For each symbol it asks for the probabilities of all that could come, writes down the
+cost of the one that does come, and only then shows it. What fits this interface cannot look ahead, cannot leave a
+symbol out, and cannot score one twice; the scores of `bytegolf score` come from faster paths that are tested
+against it.
 
-A text is a stream of symbols in which one, `end`, ends a document (for a model: BOS, which begins the next one). The
-first symbol of the stream is an `end` that is given; every later symbol is a target, the ends too: a scorer that
-is not told where documents end has to pay for it. The last document needs no end, since the stream ends with it.
+A text is a stream of symbols in which one, `end`, ends a document (for a model: BOS, which begins the next one).
+The first symbol of the stream is an `end` that is given; every later symbol is a target, the ends too: a scorer
+that is not told where documents end has to pay for it. The last document needs no end: the stream ends with it.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def drive(
     scores = Scores(tokens)
     document = 0
     predictor.begin(document)
-    for target, symbol in enumerate(map(int, tokens[1:])):
+    for target, symbol in enumerate(np.asarray(tokens).tolist()[1:]):
         p = np.array(predictor.probabilities(), np.float64)
         see(target, p)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -91,7 +92,36 @@ def drive_lanes(predictor: LanePredictor, documents: Sequence[NDArray[np.integer
     for target in range(longest - 1):
         p = np.array(predictor.probabilities(), np.float64)
         symbols = streams[:, target + 1]
-        for lane in np.flatnonzero(symbols >= 0):
+        for lane in np.flatnonzero(symbols >= 0).tolist():
             books[lane].write(target, -np.log(p[lane, symbols[lane]])[None])
         predictor.observe(symbols)
     return [book.complete() for book in books]
+
+
+class ModelPredictor:
+    """A backend behind the contract: the windows of score.windows.plan, one forward for every symbol.
+
+    Cost: a forward of up to `context` tokens a symbol. This is the definition that score.passes is tested against.
+    """
+
+    def __init__(
+        self, backend: Backend, *, bos_id: int, context: int, stride: int, isolated: bool = False
+    ) -> None:
+        self.backend, self.isolated = backend, isolated
+        self.context, self.stride = context, stride
+        self.bos_id = bos_id
+        self.ids: list[int] = []
+
+    def begin(self, document: int) -> None:
+        if self.isolated or document == 0:
+            self.ids = [self.bos_id]
+
+    def probabilities(self) -> Floats:
+        target = len(self.ids) - 1
+        start = 0 if target < self.context else ((target - self.context) // self.stride + 1) * self.stride
+        logits = self.backend.next_logits(np.asarray(self.ids[start:], np.int64)).astype(np.float64)
+        weights = np.exp(logits - logits.max())
+        return np.asarray(weights / weights.sum())
+
+    def observe(self, symbol: int) -> None:
+        self.ids.append(symbol)

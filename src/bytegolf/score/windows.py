@@ -2,18 +2,21 @@
 
 Target t is token t + 1, predicted from the tokens before it. With T targets, context S and stride s:
 
-    block 0     targets [0, min(S, T))
-    block k     targets [S + (k-1) s, min(S + k s, T))              k = 1, 2, ...
-    window      inputs  [max(0, end - S), end)                      of the block that ends at target `end`
+    block 0     targets [0, min(S, T))                    inputs [0, ..) up to the block's last target
+    block k     targets [S + (k-1) s, min(S + k s, T))    inputs [k s, ..)            k = 1, 2, ...
 
-Number of windows: 1 + ceil(max(0, T - S) / s). Of the four enumerations in use among the published Parameter Golf
-records, two score the last targets several times and two leave some out; here the blocks partition the targets.
+Number of windows: 1 + ceil(max(0, T - S) / s). A window begins where it does if the text goes on, so no score
+depends on where the text ends. Isolated documents are planned one by one, each as a text of its own: a document's
+targets are its tokens after BOS and the BOS that follows it. stride = context is the form without overlap. Of the
+four enumerations in use among the published Parameter Golf records, two score the last targets several times and
+two leave some out; here the blocks partition the targets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from bytegolf.errors import ConfigError
 
@@ -30,10 +33,11 @@ class Window:
     first_scored: int
 
 
-def plan(targets: int, context: int, stride: int) -> Iterator[Window]:
+def plan(targets: int, context: int, stride: int, starts: Sequence[int] = (0,)) -> Iterator[Window]:
     """The windows that score `targets` targets, in order. No targets, no windows.
 
-    Raises ConfigError, at the call, unless 1 <= stride <= context. Cost: windows * context token-forwards.
+    starts: where texts of their own begin, ascending from 0; no window reaches across one. Raises ConfigError, at
+    the call, unless 1 <= stride <= context. Cost: windows * context token-forwards.
     """
     if not 1 <= stride <= context:
         raise ConfigError(
@@ -41,12 +45,13 @@ def plan(targets: int, context: int, stride: int) -> Iterator[Window]:
             got=f"stride {stride}, context {context}",
             fix=f"choose a stride from 1 to {max(context, 1)}; the context itself is the cheapest",
         )
-    return _windows(targets, context, stride)
+    return _windows([*starts, targets], context, stride)
 
 
-def _windows(targets: int, context: int, stride: int) -> Iterator[Window]:
-    first = 0
-    while first < targets:
-        end = min(first + (stride if first else context), targets)
-        yield Window(max(0, end - context), end, first)
-        first = end
+def _windows(borders: Sequence[int], context: int, stride: int) -> Iterator[Window]:
+    for begin, stop in pairwise(borders):
+        first, start = begin, begin
+        while first < stop:
+            end = min(start + context, stop)
+            yield Window(start, end, first)
+            first, start = end, start + stride

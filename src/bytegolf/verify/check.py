@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from bytegolf.verify.subject import Ids, Subject
+from bytegolf.verify.subject import Ids, Run, Subject
+
+# A sample is spread over this many documents, so that it has borders between documents.
+SAMPLED_DOCUMENTS = 8
+# Costs that differ by less are the same, nats a target. float32 sums differ by 1e-6 between shapes of batches.
+SAME = 1e-3
 
 Status = Literal["pass", "fail", "not run"]
 
@@ -35,10 +41,10 @@ class Outcome:
 class Case:
     """Everything the checks may use.
 
-    documents: the raw text that is claimed, document by document; sample: how many symbols a run may take (None:
-    all of them, `--full`). train: the training text, where it is at hand; hidden: text nobody published.
+    documents: the raw text that is claimed, document by document. sample: about how many symbols a run takes; None
+    means all of them. train: the training text, where it is at hand; hidden: text nobody published.
     files: the submission as it ships; budget: the bytes it may have; seconds: what scoring all of it may take.
-    in_clean_room: what a child process needs to build the subject again, (kind, argument), see verify/clean_room.py.
+    in_clean_room: what a child process needs to build the subject again, see verify/clean_room.py.
     """
 
     subject: Subject
@@ -52,20 +58,35 @@ class Case:
     seconds: float | None = None
     in_clean_room: Mapping[str, Any] | None = None
 
-    def stream(self, limit: int | None = None) -> Ids:
-        """Symbols of the documents, an `end` before each; whole documents until about `limit` symbols are there."""
-        limit = self.sample if limit is None else limit
-        parts: list[Ids] = []
-        size = 0
-        for document in self.documents:
-            part = np.concatenate(([self.subject.end], self.subject.encode(document)))
-            if limit is not None and size + len(part) > limit:
-                if not parts:
-                    parts.append(part[:limit])
-                break
-            parts.append(part)
-            size += len(part)
-        return np.concatenate(parts)
+    @cached_property
+    def sampled(self) -> list[bytes]:
+        """The beginnings of some documents, seeded, in their order; all documents when nothing is sampled."""
+        if self.sample is None:
+            return list(self.documents)
+        count = min(SAMPLED_DOCUMENTS, len(self.documents))
+        chosen = sorted(self.random("documents").choice(len(self.documents), count, replace=False))
+        # Different lengths, since a scorer that goes by the length of documents shows only then.
+        symbols = self.sample / count * self.random("lengths").uniform(0.4, 1.6, count)
+        parts = []
+        for wanted, document in zip(symbols, (self.documents[i] for i in chosen), strict=True):
+            share = wanted / max(1, len(self.subject.encode(document)))
+            parts.append(document[: max(1, round(share * len(document)))])
+        return parts
+
+    @cached_property
+    def tokens(self) -> Ids:
+        """The stream of the sampled documents."""
+        return self.stream(self.sampled)
+
+    @cached_property
+    def base(self) -> Run:
+        """The run on `tokens` that altered runs are compared with."""
+        return self.subject.run(self.tokens)
+
+    def stream(self, documents: Sequence[bytes]) -> Ids:
+        """Symbols of documents, an `end` before each."""
+        parts = [np.concatenate(([self.subject.end], self.subject.encode(d))) for d in documents]
+        return np.concatenate(parts).astype(np.int64)
 
     def random(self, salt: str) -> np.random.Generator:
         """A stream of random numbers that depends on the seed and on who asks."""

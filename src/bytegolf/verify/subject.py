@@ -62,6 +62,10 @@ class Subject(Protocol):
         """The bytes that each symbol stands for, (vocab_size,); the end has none."""
         ...
 
+    def byte_counts(self, symbols: Ids) -> NDArray[np.integer]:
+        """How many bytes of the raw text each of one document's symbols stands for."""
+        ...
+
     def run(self, tokens: Ids, keep: Collection[int] = ()) -> Run:
         """Score tokens[1:] from nothing, keeping the distributions of some targets."""
         ...
@@ -107,6 +111,9 @@ class ForeignSubject:
         if hasattr(self._tokenizer, "pieces"):
             return list(self._tokenizer.pieces)
         return [bytes([value]) for value in range(256)] + [b""] * (self.vocab_size - 256)
+
+    def byte_counts(self, symbols: Ids) -> NDArray[np.integer]:
+        return np.array([len(piece) for piece in self.pieces()], np.int64)[symbols]
 
     def claim(self) -> Mapping[str, Any]:
         return dict(self._tokenizer.claim()) if hasattr(self._tokenizer, "claim") else {}

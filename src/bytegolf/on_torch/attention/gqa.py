@@ -13,5 +13,7 @@ class Gqa(Heads):
     k: torch.Tensor
     v: torch.Tensor
 
-    def forward(self, x_BTD: torch.Tensor) -> torch.Tensor:
-        return self.attend(F.linear(x_BTD, self.q), F.linear(x_BTD, self.k), F.linear(x_BTD, self.v))
+    def forward(self, x_BTD: torch.Tensor, last: int, start: int) -> torch.Tensor:
+        """What the last n = `last` tokens get, (B, n, D)."""
+        q_BnD = F.linear(x_BTD[:, -last:], self.q)
+        return self.attend(q_BnD, F.linear(x_BTD, self.k), F.linear(x_BTD, self.v), start)

@@ -23,20 +23,38 @@ class Heads(Declared):
         self.heads, self.kv_heads, self.window = spec.heads, spec.kv_heads, spec.window
         self.rope = Rope(spec.rotated(model), spec.rope_base, model.context)
 
-    def attend(self, q_BTD: torch.Tensor, k_BTd: torch.Tensor, v_BTd: torch.Tensor) -> torch.Tensor:
-        """Projected queries, keys and values -> (B, T, D)."""
-        q_BHTd = self.rope(rms_norm(_split(q_BTD, self.heads)))
-        k_BKTd = self.rope(rms_norm(_split(k_BTd, self.kv_heads)))
+    def attend(
+        self, q_BnD: torch.Tensor, k_BTd: torch.Tensor, v_BTd: torch.Tensor, start: int
+    ) -> torch.Tensor:
+        """Projected queries of the last n of T tokens, keys and values of all -> (B, n, D).
+
+        `start` is the position of the first of the T tokens in its row.
+        """
+        length, queries = k_BTd.shape[1], q_BnD.shape[1]
+        q_BHnd = self.rope(rms_norm(_split(q_BnD, self.heads)), start + length - queries)
+        k_BKTd = self.rope(rms_norm(_split(k_BTd, self.kv_heads)), start)
         v_BKTd = _split(v_BTd, self.kv_heads)
-        q_BHTd = q_BHTd * self.q_gain.to(q_BHTd.dtype)[:, None, None]
-        if 0 < self.window < q_BTD.shape[1]:
-            out_BHTd = windowed_attention(q_BHTd, k_BKTd, v_BKTd, self.window)
-        else:
-            grouped = self.heads != self.kv_heads
-            out_BHTd = F.scaled_dot_product_attention(
-                q_BHTd, k_BKTd, v_BKTd, is_causal=True, enable_gqa=grouped
+        q_BHnd = q_BHnd * self.q_gain.to(q_BHnd.dtype)[:, None, None]
+        grouped = self.heads != self.kv_heads
+        if queries < length:
+            mask = tail_mask(queries, length, self.window, q_BnD.device)
+            out_BHnd = F.scaled_dot_product_attention(
+                q_BHnd, k_BKTd, v_BKTd, attn_mask=mask, enable_gqa=grouped
             )
-        return F.linear(out_BHTd.transpose(1, 2).flatten(2), self.proj)
+        elif 0 < self.window < length:
+            out_BHnd = windowed_attention(q_BHnd, k_BKTd, v_BKTd, self.window)
+        else:
+            out_BHnd = F.scaled_dot_product_attention(
+                q_BHnd, k_BKTd, v_BKTd, is_causal=True, enable_gqa=grouped
+            )
+        return F.linear(out_BHnd.transpose(1, 2).flatten(2), self.proj)
+
+
+def tail_mask(queries: int, length: int, window: int, device: torch.device) -> torch.Tensor:
+    """(n, T) booleans: may each of the last n tokens see each of the T? A window w is itself and w - 1 before."""
+    place = torch.arange(length, device=device)
+    distance = place[length - queries :, None] - place[None, :]
+    return (distance >= 0) & (distance < (window or length))
 
 
 def _split(x_BTd: torch.Tensor, heads: int) -> torch.Tensor:

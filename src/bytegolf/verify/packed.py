@@ -1,0 +1,57 @@
+"""A packed model as the subject of the battery, scored as `bytegolf score` scores it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bytegolf.config.schema import Score as Settings
+from bytegolf.score.bpb import stream_nats
+from bytegolf.score.packed import Packed
+from bytegolf.score.predictor import Floats
+from bytegolf.verify.subject import Ids, Run
+
+
+class PackedSubject:
+    """See verify.subject.Subject. `settings` say how to score; their context is resolved."""
+
+    def __init__(self, packed: Packed, settings: Settings, path: Path) -> None:
+        self.packed, self.settings = packed, settings
+        self.name = str(path)
+        self.vocab_size = packed.tokenizer.vocab_size
+        self.end = packed.tokenizer.bos_id
+        self.carries_over = settings.documents == "stream"
+
+    def encode(self, document: bytes) -> Ids:
+        return self.packed.tokenizer.encode(document).astype(np.int64)
+
+    def decode(self, symbols: Ids) -> bytes:
+        return self.packed.tokenizer.decode(symbols)
+
+    @cached_property
+    def _pieces(self) -> list[bytes]:
+        return [self.packed.tokenizer.decode([symbol]) for symbol in range(self.vocab_size)]
+
+    def pieces(self) -> Sequence[bytes]:
+        return self._pieces
+
+    def byte_counts(self, symbols: Ids) -> NDArray[np.integer]:
+        return self.packed.tokenizer.token_bytes()[symbols]
+
+    def run(self, tokens: Ids, keep: Collection[int] = ()) -> Run:
+        distributions: dict[int, Floats] = {}
+        starts = np.flatnonzero(tokens[:-1] == self.end).tolist()
+        backend = self.packed.backend
+        nats = stream_nats(backend, tokens, starts, self.settings, keep=keep, see=distributions.__setitem__)
+        return Run(nats, np.ones(len(nats), np.int64), distributions)
+
+    def claim(self) -> Mapping[str, Any]:
+        return {}
+
+    def claimed_bytes(self, tokens: Ids) -> int | None:
+        return None
