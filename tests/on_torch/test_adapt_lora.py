@@ -107,7 +107,7 @@ def windows(text: np.ndarray, size: int) -> Iterator[tuple[int, int, int]]:
 
 
 @pytest.mark.parametrize(("slot", "kind"), [pair for pair in REGISTERED if pair[0] != "plan"])
-@settings(max_examples=4)
+@settings(max_examples=3)
 @given(data=st.data())
 def test_documents_together_are_the_naive_way_one_by_one(slot: str, kind: str, data: st.DataObject) -> None:
     model = data.draw(models(slot, kind))
@@ -130,7 +130,7 @@ def test_documents_together_are_the_naive_way_one_by_one(slot: str, kind: str, d
             expected = naive[d].nll(x, y).detach().numpy()
             got = adapter.nll(x[None], y[None], [d])[0]
             assert np.allclose(got, expected, rtol=0, atol=1e-9)
-            assert np.array_equal(adapter.nll(x[None], y[None], [d], 1)[0], got[-1:])
+            assert np.allclose(adapter.nll(x[None], y[None], [d], 1)[0], got[-1:], rtol=0, atol=1e-9)
             p = naive[d].logits(x).log_softmax(dim=-1).detach().numpy()
             assert np.allclose(adapter.log_probabilities(x[None], [d])[0], p, rtol=0, atol=1e-9)
             if end - first == 4:

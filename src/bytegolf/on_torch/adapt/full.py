@@ -18,7 +18,6 @@ from bytegolf.model.adapted import trained_tensors
 from bytegolf.model.backend import Floats, Ids
 from bytegolf.model.scored import Scored
 from bytegolf.numeric.schedule import half_cosine
-from bytegolf.on_torch.adapt import forward
 from bytegolf.on_torch.adapt.graded import next_graded
 from bytegolf.on_torch.backend import TorchBackend
 
@@ -69,10 +68,10 @@ class Full:
         self._before, self._optimizer = {}, None
 
     def nll(self, ids: Ids, targets: Ids, last: int | None = None) -> Floats:
-        return forward.nll(self.backend, ids, targets, last)
+        return self.backend.nll(ids, targets, last)
 
     def log_probabilities(self, ids: Ids, last: int | None = None) -> Floats:
-        return forward.log_probabilities(self.backend, ids, last)
+        return self.backend.log_probabilities(ids, last)
 
     def adapt(self, scored: Scored) -> None:
         """Learn from the next chunk.

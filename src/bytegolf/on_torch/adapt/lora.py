@@ -19,7 +19,6 @@ from bytegolf.model.adapted import changed_matrices
 from bytegolf.model.backend import Floats, Ids
 from bytegolf.model.scored import Scored
 from bytegolf.on_torch import backend as torch_backend
-from bytegolf.on_torch.adapt import forward
 from bytegolf.on_torch.adapt.graded import next_graded
 from bytegolf.on_torch.backend import TorchBackend
 
@@ -128,16 +127,16 @@ class LowRank:
 
     def nll(self, ids: Ids, targets: Ids, documents: Sequence[int], last: int | None = None) -> Floats:
         parts = []
-        for piece, rows in self._pieces(documents, ids.shape[1]):
+        for piece, rows in self._pieces(documents, last or ids.shape[1]):
             with self._changed(rows):
-                parts.append(forward.nll(self.backend, ids[piece], targets[piece], last))
+                parts.append(self.backend.nll(ids[piece], targets[piece], last))
         return np.concatenate(parts)
 
     def log_probabilities(self, ids: Ids, documents: Sequence[int], last: int | None = None) -> Floats:
         parts = []
-        for piece, rows in self._pieces(documents, ids.shape[1]):
+        for piece, rows in self._pieces(documents, last or ids.shape[1]):
             with self._changed(rows):
-                parts.append(forward.log_probabilities(self.backend, ids[piece], last))
+                parts.append(self.backend.log_probabilities(ids[piece], last))
         return np.concatenate(parts)
 
     def adapt(self, scored: Mapping[int, Scored]) -> None:
@@ -164,8 +163,8 @@ class LowRank:
         tokens_BT = self.backend._put(window)
         used = [tuple(value.requires_grad_() for value in factors.of(rows)) for factors in self._factors]
         with Changed((w, a, b) for w, (a, b) in zip(self._weights, used, strict=True)):
-            nll_BT = self.backend.gpt.nll(tokens_BT[:, :-1], tokens_BT[:, 1:])
-        loss = nll_BT[:, -last:].mean(dim=1).sum()
+            nll_Bn = self.backend.gpt.nll(tokens_BT[:, :-1], tokens_BT[:, 1:], last=last)
+        loss = nll_Bn.mean(dim=1).sum()
         gradients = torch.autograd.grad(loss, [value for pair in used for value in pair])
         self._counts[rows] += 1
         for i, factors in enumerate(self._factors):
@@ -177,7 +176,10 @@ class LowRank:
         )
 
     def _pieces(self, documents: Sequence[int], length: int) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Rows whose logits fit into memory together: where they stand, and which documents they are."""
+        """Rows whose `length` logits each fit into memory together: where they stand, which documents they are.
+
+        The backend cuts a batch the same way, so that a piece reaches the modules whole.
+        """
         at_once = max(1, torch_backend.MOST_LOGITS // (length * self.backend.model.vocab_size))
         for first in range(0, len(documents), at_once):
             piece = slice(first, min(first + at_once, len(documents)))
