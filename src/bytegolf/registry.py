@@ -68,7 +68,11 @@ VARIANTS: dict[str, dict[str, str]] = {
     "backend": {"torch": "on_torch.backend:TorchBackend"},
     "adaptation": {"sgd": "full:Sgd", "adamw": "full:AdamW", "lora": "lora:LowRank"},
     "corpus": {"stdlib": "corpora:stdlib", "stdlib-docs": "corpora:stdlib_docs"},
-    "tokenizer": {"bpe": "tokenizer:BpeTokenizer", "bytes": "tokenizer:ByteTokenizer"},
+    "tokenizer": {
+        "bpe": "tokenizer:BpeTokenizer",
+        "case_bpe": "case_bpe:CaseBpeTokenizer",
+        "bytes": "tokenizer:ByteTokenizer",
+    },
     "baseline": {
         "xz -9e": "baselines:xz",
         "bz2 -9": "baselines:bz2",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import zlib
@@ -18,6 +19,7 @@ from tokenizers import Tokenizer as HfTokenizer
 
 from bytegolf import registry
 from bytegolf.data import tokenizer as module
+from bytegolf.data.case_bpe import CaseBpeTokenizer
 from bytegolf.data.tokenizer import DEFAULT_PATTERN, BpeTokenizer, ByteTokenizer, Tokenizer, from_bytes
 from bytegolf.errors import DataError
 
@@ -30,8 +32,14 @@ def trained(pattern: str = DEFAULT_PATTERN) -> BpeTokenizer:
     return BpeTokenizer.train([REAL_TEXT], 600, pattern)
 
 
+@functools.cache
+def case_trained() -> CaseBpeTokenizer:
+    return CaseBpeTokenizer.train([REAL_TEXT], 600)
+
+
 def all_kinds() -> list[Tokenizer]:
     kinds: list[Tokenizer] = [ByteTokenizer(), trained(), trained(GPT2_PATTERN), BpeTokenizer(SINGLE_BYTES)]
+    kinds += [case_trained(), CaseBpeTokenizer(BpeTokenizer(SINGLE_BYTES))]
     assert {t.kind for t in kinds} == set(registry.names("tokenizer"))
     return kinds
 
@@ -39,7 +47,16 @@ def all_kinds() -> list[Tokenizer]:
 def pieces_of_text() -> st.SearchStrategy[bytes]:
     """Stretches of real text, of arbitrary text and of arbitrary bytes, in any order."""
     real = st.integers(0, len(REAL_TEXT) - 60).map(lambda i: REAL_TEXT[i : i + 60])
-    text = [b"\x00", "▁".encode(), b"\r\n", b"\xef\xbb\xbf", "\u0085 \t\n".encode()]
+    text = [
+        b"\x00",
+        "▁".encode(),
+        b"\r\n",
+        b"\xef\xbb\xbf",
+        "\u0085 \t\n".encode(),
+        b"HTTPServer",
+        b"\x0e",
+        b"\x0fab",
+    ]
     broken = [b"\xed\xa0\x80", b"\xf0\x9f\x98", b"\xc3", b"\xc0\x80"]
     parts = st.one_of(
         st.binary(max_size=20), st.text(max_size=20).map(str.encode), real, st.sampled_from(text + broken)
@@ -53,8 +70,54 @@ def test_any_bytes_come_back_and_are_counted(data: bytes):
         ids = tokenizer.encode(data)
         assert ids.dtype == np.uint16
         assert tokenizer.decode(ids) == data
-        assert tokenizer.token_bytes()[ids].sum() == len(data)
         assert tokenizer.bos_id not in ids
+        counts = tokenizer.byte_counts(ids)
+        assert (counts.dtype, counts.shape) == (np.uint16, ids.shape)
+        assert counts.sum() == len(data)
+        table = tokenizer.token_bytes()[ids]
+        assert (table <= counts).all() if tokenizer.transforms else (table == counts).all()
+
+
+@given(pieces_of_text(), st.data())
+def test_documents_are_counted_and_decoded_apart(data: bytes, draw: st.DataObject):
+    """For every prefix, and across the BOS between documents, which no operator crosses."""
+    for tokenizer in all_kinds():
+        ids = tokenizer.encode(data)
+        cut = ids[: draw.draw(st.integers(0, len(ids)))]
+        bos = np.array([tokenizer.bos_id], dtype=np.uint16)
+        counts = tokenizer.byte_counts(np.concatenate([bos, cut, bos, ids]))
+        assert counts[0] == counts[len(cut) + 1] == 0
+        assert counts[1 : len(cut) + 1].tolist() == tokenizer.byte_counts(ids)[: len(cut)].tolist()
+        assert counts[len(cut) + 2 :].tolist() == tokenizer.byte_counts(ids).tolist()
+        assert tokenizer.decode(np.concatenate([bos, ids, bos, ids])) == data + data
+
+
+def test_an_operator_at_the_end_of_a_document_works_on_nothing_in_the_next():
+    cap, escape, letter = 0x0E + 1, 0x10 + 1, ord("a") + 1
+    ids = np.array([0, escape, 0, escape, cap, letter, 0, cap, 0, letter], np.uint16)
+    assert case_trained().byte_counts(ids).tolist() == [0, 0, 0, 0, 1, 1, 0, 0, 0, 1]
+    with pytest.raises(DataError, match="whole documents"):
+        case_trained().decode(ids)
+
+
+@given(st.data())
+def test_a_decoder_takes_any_ids_and_gives_the_bytes_that_are_counted(data: st.DataObject):
+    """Token by token, each the bytes of its count; whole where the ids are those of a text."""
+    tokenizer = data.draw(st.sampled_from(all_kinds()))
+    rare = st.sampled_from([0x0F, 0x10, 0x11, 98, 0xFF])  # the operators, a letter
+    ids = data.draw(
+        st.one_of(
+            st.lists(st.one_of(rare, st.integers(1, tokenizer.vocab_size - 1)), max_size=30),
+            pieces_of_text().map(lambda text: tokenizer.encode(text).tolist()),
+        )
+    )
+    decoder = tokenizer.decoder()
+    parts = [decoder.decode([i]) for i in ids]
+    assert [len(part) for part in parts] == tokenizer.byte_counts(np.array(ids, np.uint16)).tolist()
+    whole = tokenizer.decoder().decode(ids)
+    assert b"".join(parts) == whole
+    with contextlib.suppress(DataError):
+        assert tokenizer.decode(ids) == whole
 
 
 @pytest.mark.parametrize("unit", ["a", " ", "\n", "!\n", "é", "\x00"])
@@ -69,6 +132,7 @@ def test_bos_is_id_0_and_has_no_bytes():
         assert tokenizer.token_bytes()[0] == 0
         assert tokenizer.decode([0, *tokenizer.encode(b"text"), 0]) == b"text"
         assert len(tokenizer.token_bytes()) == tokenizer.vocab_size
+        assert tokenizer.byte_counts(np.empty(0, np.uint16)).tolist() == []
 
 
 def test_the_byte_tokenizer_counts_from_one():
@@ -203,6 +267,9 @@ def sealed(head: object, payload: bytes = b"") -> bytes:
         sealed({"kind": "bpee"}),
         sealed({"kind": "bytes", "merges": 0}),
         sealed({"kind": "bytes"}, b"x"),
+        sealed({"kind": "case_bpe"}),
+        sealed({"kind": "case_bpe"}, ByteTokenizer().to_bytes()),
+        sealed({"kind": "case_bpe", "merges": 0}, BpeTokenizer(SINGLE_BYTES).to_bytes()),
         sealed({"kind": "bpe", "merges": 1}),
         sealed({"kind": "bpe", "merges": True, "pattern": "x"}, b"aa"),
         sealed({"kind": "bpe", "merges": -1, "pattern": "x"}),
@@ -262,8 +329,10 @@ def test_a_pattern_that_loses_text_is_an_error_and_one_that_skips_text_is_not():
 
 @pytest.mark.parametrize("ids", [[600], [-1], [0, 5, 70000]])
 def test_an_id_beyond_the_vocabulary_cannot_be_decoded(ids: list[int]):
-    with pytest.raises(DataError, match=r"0\.\.599"):
-        trained().decode(ids)
+    for tokenizer in (trained(), case_trained()):
+        for use in (tokenizer.decode, tokenizer.decoder().decode, tokenizer.byte_counts):
+            with pytest.raises(DataError, match=r"0\.\.599"):
+                use(np.array(ids))
 
 
 def test_no_tokenizer_library_is_loaded_by_importing_the_module():

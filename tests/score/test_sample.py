@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bytegolf.data.tokenizer import ByteTokenizer
+from bytegolf.data.case_bpe import CaseBpeTokenizer
+from bytegolf.data.tokenizer import BpeTokenizer, ByteTokenizer, Tokenizer
 from bytegolf.score.sample import draw, sample_text
 
 LOGITS = st.lists(st.floats(-20, 20), min_size=1, max_size=12).map(np.array)
@@ -66,9 +67,9 @@ class Scripted:
         return logits
 
 
-def text(backend: Scripted, prompt: str = "", **options: object) -> str:
+def text(backend: Scripted, prompt: str = "", tokenizer: Tokenizer | None = None, **options: object) -> str:
     settings = {"context": 8, "tokens": 20, "temperature": 0.0, "top_p": 1.0, "seed": 0, **options}
-    return "".join(sample_text(backend, ByteTokenizer(), prompt, **settings))  # type: ignore[arg-type]
+    return "".join(sample_text(backend, tokenizer or ByteTokenizer(), prompt, **settings))  # type: ignore[arg-type]
 
 
 def test_the_prompt_follows_bos_and_the_window_slides() -> None:
@@ -117,3 +118,27 @@ def test_a_prompt_of_bytes_that_are_no_utf8_is_taken_as_it_came(prompt: str) -> 
     backend = Scripted(lambda ids: 0)
     text(backend, prompt)
     assert backend.seen == [[0, *(byte + 1 for byte in prompt.encode("utf-8", "surrogateescape"))]]
+
+
+CASES = CaseBpeTokenizer(BpeTokenizer([bytes([value]) for value in range(256)]))
+
+
+def written(tail: bytes) -> Scripted:
+    """Draws the bytes of `tail` one by one, then BOS."""
+    drawn = iter([byte + 1 for byte in tail] + [0])
+    return Scripted(lambda ids: next(drawn))
+
+
+def test_case_operators_work_on_letters_that_are_drawn_later() -> None:
+    assert text(written(b"\x0ehello \x0fhttp\x0eserver"), "", CASES, tokens=99) == "Hello HTTPServer"
+    assert text(written(b"p ok"), "HTT", CASES) == "P ok"
+    assert text(written(b"ello"), "H", CASES) == "ello"
+
+
+@given(
+    st.lists(st.sampled_from([b"\x0e", b"\x0f", b"\x10", b"a", b"B", b" ", b"\xc3", b"\xa9"]), max_size=19)
+)
+def test_anything_may_be_drawn(drawn: list[bytes]) -> None:
+    tail = b"".join(drawn)
+    sampled = text(written(tail), "x", CASES)
+    assert sampled == CASES.decoder().decode([byte + 1 for byte in tail]).decode("utf-8", "replace")

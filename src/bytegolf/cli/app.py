@@ -1,7 +1,8 @@
 """The command tree and the one place where errors become messages and exit codes.
 
-0: done. 2: the user's mistake or the machine's refusal (a full disk), one message, no traceback. 130: Ctrl-C.
-141: the reader of a pipe left, as the shell counts it for other tools. A bug of ours keeps its traceback.
+0: done. 1: done, and what was examined is not valid (`verify`). 2: the user's mistake or the machine's refusal
+(a full disk), one message, no traceback. 130: Ctrl-C. 141: the reader of a pipe left, as the shell counts it for
+other tools. A bug of ours keeps its traceback.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from typing import Any
 import typer
 
 from bytegolf import __version__
-from bytegolf.cli import data, demo, generate, pack, plan, presets, score, train
+from bytegolf.cli import data, demo, generate, pack, plan, presets, score, train, verify
 from bytegolf.errors import UserError
 
+NOT_VALID = 1
 MISTAKE = 2
 INTERRUPTED = 130
 READER_LEFT = 141
@@ -42,6 +44,7 @@ app.command("plan", help=plan.HELP)(plan.command)
 app.command("train", help=train.HELP)(train.command)
 app.command("pack", help=pack.HELP)(pack.command)
 app.command("score", help=score.HELP)(score.command)
+app.command("verify", help=verify.HELP)(verify.command)
 app.command("generate", help=generate.HELP)(generate.command)
 app.command("demo", help=demo.HELP)(demo.command)
 
@@ -96,7 +99,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(UserError(f"{error.strerror}", where=error.filename), as_json)
     if isinstance(result, int):  # what click gives for --help, --version and typer.Exit
         return result
-    return INTERRUPTED if isinstance(result, dict) and result.get("interrupted") else 0
+    facts = result if isinstance(result, dict) else {}
+    if facts.get("verdict") == "fail":
+        return NOT_VALID
+    return INTERRUPTED if facts.get("interrupted") else 0
 
 
 def _complain(error: UserError, as_json: bool) -> int:

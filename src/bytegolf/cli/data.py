@@ -37,7 +37,10 @@ def build(
         help=f"Entries of the tokenizer, BOS included.  [default: {datasets.DEFAULT_VOCAB}]",
         show_default=False,
     ),
-    tokenizer: str = typer.Option("bpe", help="bpe, or bytes (257 entries, no training)."),
+    tokenizer: str = typer.Option(
+        "bpe",
+        help="bpe, case_bpe (capitals stand apart from the words), or bytes (257 entries, no training).",
+    ),
     force: bool = typer.Option(False, "--force", help="Replace a dataset that is there already."),
     cache: Path | None = CACHE,
     as_json: bool = JSON,

@@ -27,7 +27,8 @@ from bytegolf.data.manifest import (
     TokenizerEntry,
 )
 from bytegolf.data.shards import write_shard
-from bytegolf.data.split import SHINGLE_BYTES, Split, split
+from bytegolf.data.shingles import SHINGLE_BYTES
+from bytegolf.data.split import Split, split
 from bytegolf.data.tokenizer import Ids, Tokenizer
 from bytegolf.errors import DataError
 
@@ -84,9 +85,11 @@ def _build(
     (folder / TOKENIZER_FILE).write_bytes(tokenizer.to_bytes())
     entries = []
     for name, documents in (("train", train), ("val", sides.held_out)):
-        tokens = _encode(documents, tokenizer, name, report)
-        files = _write_shards(folder, f"{corpus.name}_{name}", tokens, shard_tokens)
-        entries.append(_split_entry(documents, tokens, files))
+        stem = f"{corpus.name}_{name}"
+        tokens, counts = _encode(documents, tokenizer, name, report)
+        files = _write_shards(folder, stem, tokens, shard_tokens)
+        sidecar = () if counts is None else _write_shards(folder, f"{stem}_bytes", counts, shard_tokens)
+        entries.append(_split_entry(documents, tokens, files, sidecar))
     manifest = _manifest(corpus, sides, tokenizer, Splits(train=entries[0], val=entries[1]))
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
@@ -110,16 +113,23 @@ def _name(document: Document) -> bytes:
     return document.name.encode("utf-8", "surrogateescape")
 
 
-def _encode(documents: Sequence[Document], tokenizer: Tokenizer, side: str, report: Progress) -> Ids:
+def _encode(
+    documents: Sequence[Document], tokenizer: Tokenizer, side: str, report: Progress
+) -> tuple[Ids, Ids | None]:
+    """The tokens of all documents, a BOS before each, and their bytes where no table can tell them."""
     bos = np.array([tokenizer.bos_id], dtype=np.uint16)
-    parts = []
+    parts, counts = [], []
     for done, document in enumerate(documents):
         report(f"encode {side}", done, len(documents))
-        parts += [bos, tokenizer.encode(document.data)]
-    return np.concatenate(parts)
+        ids = np.concatenate([bos, tokenizer.encode(document.data)])
+        parts.append(ids)
+        if tokenizer.transforms:
+            counts.append(tokenizer.byte_counts(ids))
+    return np.concatenate(parts), np.concatenate(counts) if counts else None
 
 
 def _write_shards(folder: Path, stem: str, tokens: Ids, shard_tokens: int) -> tuple[ShardEntry, ...]:
+    """Ids, or byte counts in the same form: shard k of either holds the same tokens."""
     entries = []
     for number, start in enumerate(range(0, len(tokens), shard_tokens)):
         path = folder / f"{stem}_{number:06d}.bin"
@@ -131,13 +141,23 @@ def _write_shards(folder: Path, stem: str, tokens: Ids, shard_tokens: int) -> tu
     return tuple(entries)
 
 
-def _split_entry(documents: Sequence[Document], tokens: Ids, files: tuple[ShardEntry, ...]) -> SplitEntry:
+def _split_entry(
+    documents: Sequence[Document],
+    tokens: Ids,
+    files: tuple[ShardEntry, ...],
+    byte_counts: tuple[ShardEntry, ...],
+) -> SplitEntry:
     digest = hashlib.sha256()
     for document in documents:
         digest.update(document.data)
     size = sum(len(document.data) for document in documents)
     return SplitEntry(
-        documents=len(documents), bytes=size, tokens=len(tokens), sha256=digest.hexdigest(), files=files
+        documents=len(documents),
+        bytes=size,
+        tokens=len(tokens),
+        sha256=digest.hexdigest(),
+        files=files,
+        byte_counts=byte_counts,
     )
 
 

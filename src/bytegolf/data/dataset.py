@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from bytegolf import registry
 from bytegolf.data import tokenizer as tokenizers
-from bytegolf.data.manifest import MANIFEST, Manifest, SplitEntry, SplitName, read_manifest
+from bytegolf.data.manifest import MANIFEST, Manifest, ShardEntry, SplitEntry, SplitName, read_manifest
 from bytegolf.data.shards import open_shard
 from bytegolf.data.tokenizer import Tokenizer
 from bytegolf.errors import DataError, did_you_mean
 
-_DECODE_TOKENS = 1 << 20
+_PIECE_TOKENS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -64,25 +66,43 @@ class Dataset:
         Raises DataError unless it has the bytes and the sha256 of the manifest.
         """
         tokens, entry = self.tokens(split), self._entry(split)
-        chunks = [tokens[i : i + _DECODE_TOKENS] for i in range(0, len(tokens), _DECODE_TOKENS)]
-        text = b"".join([self.tokenizer.decode(chunk) for chunk in chunks])
+        text = b"".join([self.tokenizer.decode(piece) for piece in self._whole_documents(tokens)])
         digest = hashlib.sha256(text).hexdigest()
         if (len(text), digest) != (entry.bytes, entry.sha256):
             rule = f"the {split} text must have {entry.bytes} bytes and sha256 {entry.sha256}"
             raise self._broken(rule, f"{len(text)} bytes, sha256 {digest}")
         return text
 
+    def byte_counts(self, split: SplitName) -> npt.NDArray[np.uint16]:
+        """Bytes of the raw text that each token stands for, (n,), 0 for BOS; they sum to the bytes of the split.
+
+        Read from the files beside the shards where the manifest names some, else told by the tokenizer.
+        Raises DataError if a file is damaged or the sum is another.
+        """
+        tokens, entry = self.tokens(split), self._entry(split)
+        counts = self._stream(entry.byte_counts, 1 << 16) if entry.byte_counts else self._counted(tokens)
+        if (found := int(counts.sum(dtype=np.int64))) != entry.bytes:
+            raise self._broken(f"the byte counts of the {split} split must sum to {entry.bytes}", found)
+        return counts
+
     def verify(self) -> None:
-        """Check every file and both texts against the manifest. Raises DataError at the first difference."""
+        """Check every file, both texts and the bytes of every token. Raises DataError at the first difference."""
         self._verify_files("train")
-        self.text("train")
-        self.text("val")
+        for split in get_args(SplitName):
+            self.text(split)
+            counts = self.byte_counts(split)
+            expected = self._counted(self.tokens(split))
+            if len(at := np.flatnonzero(counts != expected)):
+                rule = f"the byte count of {split} token {at[0]} must be {expected[at[0]]}"
+                raise self._broken(rule, counts[at[0]])
 
     def _entry(self, split: SplitName) -> SplitEntry:
         return self.manifest.splits.train if split == "train" else self.manifest.splits.val
 
     def _verify_files(self, split: SplitName) -> None:
-        for shard in self._entry(split).files:
+        entry = self._entry(split)
+        for shard in entry.files + entry.byte_counts:
+            limit = self.tokenizer.vocab_size if shard in entry.files else 1 << 16
             try:
                 with (self.folder / shard.name).open("rb") as file:
                     digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -90,19 +110,36 @@ class Dataset:
                 raise self._broken("every shard of the manifest must be there", error) from error
             if digest != shard.sha256:
                 # The shard's own checks name what is broken; the digest is the last word.
-                open_shard(self.folder / shard.name, self.tokenizer.vocab_size)
+                open_shard(self.folder / shard.name, limit)
                 raise self._broken(f"{shard.name} must have sha256 {shard.sha256}", digest)
 
     def _tokens(self, split: SplitName) -> npt.NDArray[np.uint16]:
+        return self._stream(self._entry(split).files, self.tokenizer.vocab_size)
+
+    def _stream(self, entries: tuple[ShardEntry, ...], limit: int) -> npt.NDArray[np.uint16]:
         shards = []
-        for entry in self._entry(split).files:
-            shard = open_shard(self.folder / entry.name, self.tokenizer.vocab_size)
+        for entry in entries:
+            shard = open_shard(self.folder / entry.name, limit)
             if len(shard) != entry.tokens:
                 raise self._broken(f"{entry.name} must hold {entry.tokens} tokens", len(shard))
             shards.append(shard)
         if len(shards) == 1:
             return shards[0]
         return np.concatenate(shards) if shards else np.empty(0, dtype=np.uint16)
+
+    def _counted(self, tokens: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
+        pieces = [self.tokenizer.byte_counts(piece) for piece in self._whole_documents(tokens)]
+        return np.concatenate(pieces) if pieces else np.empty(0, dtype=np.uint16)
+
+    def _whole_documents(self, tokens: npt.NDArray[np.uint16]) -> Iterator[npt.NDArray[np.uint16]]:
+        """The tokens in order, cut before a BOS into pieces of a million or a little more: what decodes alone."""
+        starts = np.append(np.flatnonzero(tokens == self.tokenizer.bos_id), len(tokens))
+        at = 0
+        while at < len(tokens):
+            last = min(at + _PIECE_TOKENS, len(tokens))
+            end = int(starts[np.searchsorted(starts, last)])  # the first document that begins there or later
+            yield tokens[at:end]
+            at = end
 
     def _broken(self, rule: str, got: object) -> DataError:
         return _broken(self.folder, rule, got)

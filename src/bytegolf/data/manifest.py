@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bytegolf.errors import DataError
 
@@ -47,6 +47,7 @@ class SplitEntry(_Frozen):
     bytes: of the raw text, the denominator of bits per byte; BOS and boundaries have none.
     tokens: including the BOS before each document.
     sha256: of the concatenated raw text.
+    byte_counts: for a tokenizer that transforms text, one file per shard with the bytes of each token; else none.
     """
 
     documents: Count
@@ -54,6 +55,14 @@ class SplitEntry(_Frozen):
     tokens: Count
     sha256: Sha256
     files: tuple[ShardEntry, ...]
+    byte_counts: tuple[ShardEntry, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_byte_count_a_token(self) -> SplitEntry:
+        sizes = [shard.tokens for shard in self.files]
+        if self.byte_counts and [shard.tokens for shard in self.byte_counts] != sizes:
+            raise ValueError(f"byte_counts must have one file per shard, of {sizes} tokens")
+        return self
 
 
 class Splits(_Frozen):

@@ -7,24 +7,14 @@ as a whole, and a held-out document that shares too many of its 50-byte shingles
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from bytegolf.data.corpora import Document
+from bytegolf.data.shingles import NEAR_DUPLICATE_SHARE, Shingles
 from bytegolf.errors import DataError
 
 HELD_OUT_ONE_IN = 12
-SHINGLE_BYTES = 50
-NEAR_DUPLICATE_SHARE = 0.2
-
-_CHUNK_BYTES = 1 << 24  # training text is hashed in chunks of this size: 16 bytes of memory per byte
-_ODD = np.uint64(0x9E3779B97F4A7C15)
-_SHIFT = np.uint64(29)
-
-Hashes = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -45,7 +35,7 @@ def split(documents: Sequence[Document], near_duplicate_share: float = NEAR_DUPL
     with repetition) occur anywhere in the training text, or, below 50 bytes, if it occurs there verbatim; this
     repeats until nothing moves. Afterwards a group has documents on both sides only if some of it moved.
 
-    Cost: about 0.2 s per MB of training text, 16 bytes of memory per held-out byte.
+    Cost: about 0.2 s per MB of training text, 17 bytes of memory per held-out byte.
     Raises DataError if there are fewer than two groups or if every held-out document is a near duplicate.
     """
     groups = {document.group for document in documents}
@@ -59,10 +49,12 @@ def split(documents: Sequence[Document], near_duplicate_share: float = NEAR_DUPL
     held_out = [document.group in held_out_groups for document in documents]
     at_first = list(held_out)
     fresh = [document for document in documents if document.group not in held_out_groups]
-    shingles = _HeldOutShingles(documents, held_out)
+    candidates = [i for i, out in enumerate(held_out) if out]
+    shingles = Shingles([documents[i].data for i in candidates])
     while fresh:
-        shingles.mark(fresh)
-        moving = [i for i in shingles.near_duplicates(near_duplicate_share) if held_out[i]]
+        shingles.mark(document.data for document in fresh)
+        near = [candidates[k] for k in shingles.near_duplicates(near_duplicate_share)]
+        moving = [i for i in near if held_out[i]]
         for i in moving:
             held_out[i] = False
         fresh = [documents[i] for i in moving]
@@ -87,108 +79,3 @@ def _held_out_groups(groups: set[str]) -> set[str]:
         count = max(1, len(groups) // HELD_OUT_ONE_IN)
         chosen = set(sorted(groups, key=lambda g: (rank[g], g))[:count])
     return chosen
-
-
-class _HeldOutShingles:
-    """The shingles of the held-out documents, each with a flag: does it occur in training?
-
-    A document shorter than a shingle is one shingle of its own length, so lengths 1..50 are kept apart.
-    """
-
-    def __init__(self, documents: Sequence[Document], held_out: Sequence[bool]) -> None:
-        by_length: dict[int, list[int]] = {}
-        for i, document in enumerate(documents):
-            if held_out[i]:
-                by_length.setdefault(min(SHINGLE_BYTES, len(document.data)), []).append(i)
-        self._tables = [
-            _Table(length, indices, [documents[i].data for i in indices])
-            for length, indices in sorted(by_length.items())
-        ]
-
-    def mark(self, training: Sequence[Document]) -> None:
-        """Flag every held-out shingle that occurs in `training`."""
-        for chunk in _chunks(training):
-            for table in self._tables:
-                table.mark(window_hashes(chunk, table.length)[0])
-
-    def near_duplicates(self, share: float) -> list[int]:
-        """Indices of the documents whose share of flagged shingles is above `share`."""
-        return sorted(i for table in self._tables for i in table.above(share))
-
-
-class _Table:
-    """All shingles of one length, sorted, with the document that each came from."""
-
-    def __init__(self, length: int, indices: list[int], texts: list[bytes]) -> None:
-        self.length, self._indices = length, indices
-        hashes, owner = window_hashes(texts, length)
-        order = np.argsort(hashes)
-        self._hashes, self._owner = hashes[order], owner[order]
-        self._seen = np.zeros(len(hashes), dtype=bool)
-        self._total = np.bincount(owner, minlength=len(texts))
-
-    def mark(self, hashes: Hashes) -> None:
-        if not len(hashes):
-            return
-        hashes.sort()
-        at = np.searchsorted(hashes, self._hashes)
-        self._seen |= hashes[np.minimum(at, len(hashes) - 1)] == self._hashes
-
-    def above(self, share: float) -> list[int]:
-        seen = np.bincount(self._owner, weights=self._seen, minlength=len(self._indices))
-        return [self._indices[i] for i in np.flatnonzero(seen > share * self._total)]
-
-
-def _chunks(documents: Sequence[Document]) -> Iterator[list[bytes]]:
-    chunk: list[bytes] = []
-    size = 0
-    for document in documents:
-        chunk.append(document.data)
-        size += len(document.data)
-        if size >= _CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
-
-
-def window_hashes(texts: Sequence[bytes], length: int) -> tuple[Hashes, npt.NDArray[np.intp]]:
-    """64-bit hashes of every `length`-byte window that lies inside one text, and the text each lies in.
-
-    The hash of a window of n + m bytes is mixed from the hashes of its first n and its last m bytes, so windows
-    of 2, 4, 8, .. bytes come by doubling, and any length from its binary digits: 50 = 32 + 16 + 2. Equal windows
-    have equal hashes; two different ones collide with probability about 2^-64.
-    Cost: O(bytes * log(length)), vectorised.
-    """
-    joined = np.frombuffer(b"".join(texts), dtype=np.uint8)
-    sizes = np.array([len(text) for text in texts], dtype=np.intp)
-    if len(joined) < length:
-        return np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.intp)
-    power = joined.astype(np.uint64) + np.uint64(1)  # hashes of windows of `width` bytes, at every start
-    power *= _ODD
-    width, done = 1, 0
-    result: Hashes | None = None
-    while True:
-        if length & width:
-            result = (
-                power if result is None else _mix(power[: len(joined) - done - width + 1], result[width:])
-            )
-            done += width
-        if width * 2 > length:
-            break
-        power = _mix(power[:-width], power[width:])
-        width *= 2
-    assert result is not None
-    ends = np.repeat(np.cumsum(sizes), sizes)[: len(result)]
-    inside = np.arange(length, length + len(result)) <= ends
-    owner = np.repeat(np.arange(len(texts)), sizes)[: len(result)]
-    return result[inside], owner[inside]
-
-
-def _mix(left: Hashes, right: Hashes) -> Hashes:
-    mixed = left * _ODD
-    mixed ^= mixed >> _SHIFT
-    mixed += right
-    mixed *= _ODD
-    mixed ^= mixed >> _SHIFT
-    return mixed

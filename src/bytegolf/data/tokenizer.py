@@ -2,14 +2,13 @@
 
 Id 0 is BOS, which stands before every document and has no bytes. Every other id is a piece, a fixed byte string.
 A tokenizer serialises to one JSON line, a payload and a CRC-32, the form it has in a dataset and in an artifact.
+Tokenizers that encode another text than the one they give back (`case_bpe`) have files of their own.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bytegolf import registry
+from bytegolf.data.framing import damaged, frame, read_head, unframe
 from bytegolf.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ MAX_VOCAB_SIZE = 1 << 16
 MAX_PIECE_BYTES = 128
 MAX_PATTERN_CHARACTERS = 1000
 
-_MAX_HEAD_BYTES = 8192  # room for that pattern, however JSON spells it
-
 # A word takes one leading blank or mark along (" the", ".join", "_name", "(self"), digits stand alone, marks take
 # the line break and the indentation that follow them, and so does a blank line. Without look-around, so that the
 # regex engines of both libraries run in linear time on any text.
@@ -41,10 +39,22 @@ _SINGLE_BYTES = [bytes([value]) for value in range(256)]
 _INVALID_BYTE = re.compile("[\udc80-\udcff]")  # what `surrogateescape` makes of a byte that is not UTF-8
 
 
+class Decoder(Protocol):
+    """Tokens of one document -> bytes, in pieces as they come. Takes any ids, also what no text encodes to."""
+
+    def decode(self, ids: npt.ArrayLike) -> bytes: ...
+
+
 class Tokenizer(Protocol):
-    """What the rest of bytegolf may ask of a tokenizer. `kind` is its name in the registry slot `tokenizer`."""
+    """What the rest of bytegolf may ask of a tokenizer.
+
+    kind: its name in the registry slot `tokenizer`.
+    transforms: whether it encodes another text than the one it gives back, so that the bytes of a token depend
+    on the tokens before it.
+    """
 
     kind: ClassVar[str]
+    transforms: ClassVar[bool]
 
     @property
     def vocab_size(self) -> int: ...
@@ -59,7 +69,11 @@ class Tokenizer(Protocol):
 
     def decode(self, ids: npt.ArrayLike) -> bytes: ...
 
+    def decoder(self) -> Decoder: ...
+
     def token_bytes(self) -> npt.NDArray[np.int64]: ...
+
+    def byte_counts(self, ids: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]: ...
 
     def to_bytes(self) -> bytes: ...
 
@@ -68,6 +82,7 @@ class _Pieces:
     """What both tokenizers share: BOS and then one piece per id."""
 
     kind: ClassVar[str]
+    transforms: ClassVar[bool] = False
     bos_id = BOS_ID
 
     def __init__(self, pieces: Sequence[bytes]) -> None:
@@ -91,18 +106,34 @@ class _Pieces:
         """Bytes of each id, (vocab_size,); 0 for BOS. Sums over `encode(data)` to len(data)."""
         return np.array([0, *map(len, self.pieces)], dtype=np.int64)
 
+    def byte_counts(self, ids: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
+        """Bytes of the text that each token stands for, (n,): here always those of its piece.
+
+        Raises DataError for an id beyond the vocabulary.
+        """
+        counts: npt.NDArray[np.uint16] = self.token_bytes().astype(np.uint16)[self._known(ids)]
+        return counts
+
+    def decoder(self) -> Decoder:
+        """This tokenizer: what a token gives depends on no other, and any ids decode."""
+        return self
+
     def decode(self, ids: npt.ArrayLike) -> bytes:
         """The bytes of `ids` (any shape, read in C order); BOS gives none.
 
         Raises DataError for an id beyond the vocabulary.
         """
+        flat = self._known(ids)
+        table = (b"", *self.pieces)
+        return b"".join([table[i] for i in flat.tolist()])
+
+    def _known(self, ids: npt.ArrayLike) -> npt.NDArray[Any]:
         flat = np.asarray(ids).ravel()
         if flat.size and not 0 <= int(flat.min()) <= int(flat.max()) < self.vocab_size:
             raise DataError(
                 f"a token id must be in 0..{self.vocab_size - 1}", got=f"{int(flat.min())}..{int(flat.max())}"
             )
-        table = (b"", *self.pieces)
-        return b"".join([table[i] for i in flat.tolist()])
+        return flat
 
 
 class BpeTokenizer(_Pieces):
@@ -198,20 +229,20 @@ class BpeTokenizer(_Pieces):
         ]
         bits = "".join(digits)
         bits += "0" * (-len(bits) % 8)
-        return _frame(head, int(bits, 2).to_bytes(len(bits) // 8) if bits else b"")
+        return frame(head, int(bits, 2).to_bytes(len(bits) // 8) if bits else b"")
 
     @classmethod
     def from_bytes(cls, blob: bytes) -> BpeTokenizer:
         """The inverse of `to_bytes`. Raises DataError for anything else; allocates at most 8 MB."""
-        head, payload = _unframe(blob, cls.kind, {"merges", "pattern"})
+        head, payload = unframe(blob, cls.kind, {"merges", "pattern"})
         count, pattern = head["merges"], head["pattern"]
         most = MAX_VOCAB_SIZE - 1 - len(_SINGLE_BYTES)
         if not isinstance(pattern, str) or type(count) is not int or not 0 <= count <= most:
-            raise _damaged(f"merges={count!r}, pattern={pattern!r}")
+            raise damaged(f"merges={count!r}, pattern={pattern!r}")
         widths = _widths(count)
         size = (2 * sum(widths) + 7) // 8
         if len(payload) != size:
-            raise _damaged(f"{len(payload)} bytes of merges where {count} merges take {size}")
+            raise damaged(f"{len(payload)} bytes of merges where {count} merges take {size}")
         bits = f"{int.from_bytes(payload):0{8 * size}b}"
         pieces = list(_SINGLE_BYTES)
         at = 0
@@ -219,10 +250,10 @@ class BpeTokenizer(_Pieces):
             left, right = int(bits[at : at + width], 2), int(bits[at + width : at + 2 * width], 2)
             at += 2 * width
             if max(left, right) >= len(pieces) or len(pieces[left] + pieces[right]) > MAX_PIECE_BYTES:
-                raise _damaged(f"merge {len(pieces) - 256} of pieces {left} and {right}")
+                raise damaged(f"merge {len(pieces) - 256} of pieces {left} and {right}")
             pieces.append(pieces[left] + pieces[right])
         if "1" in bits[at:]:
-            raise _damaged("bits behind the last merge")
+            raise damaged("bits behind the last merge")
         return cls(pieces, pattern)
 
 
@@ -252,21 +283,21 @@ class ByteTokenizer(_Pieces):
 
     def to_bytes(self) -> bytes:
         """A head {kind} and no payload."""
-        return _frame({"kind": self.kind}, b"")
+        return frame({"kind": self.kind}, b"")
 
     @classmethod
     def from_bytes(cls, blob: bytes) -> ByteTokenizer:
         """The inverse of `to_bytes`. Raises DataError for anything else."""
-        _, payload = _unframe(blob, cls.kind, set())
+        _, payload = unframe(blob, cls.kind, set())
         if payload:
-            raise _damaged(f"{len(payload)} bytes after the head of a byte tokenizer")
+            raise damaged(f"{len(payload)} bytes after the head of a byte tokenizer")
         return cls()
 
 
 def from_bytes(blob: bytes) -> Tokenizer:
     """The tokenizer that `to_bytes` wrote, whatever its kind. Raises DataError for any other bytes."""
     try:
-        found: type[Any] = registry.lookup("tokenizer", _read_head(blob)["kind"])
+        found: type[Any] = registry.lookup("tokenizer", read_head(blob)["kind"])
     except ConfigError as error:
         raise DataError(error.rule, fix=error.fix) from error
     tokenizer: Tokenizer = found.from_bytes(blob)
@@ -354,33 +385,3 @@ def _merges_of(pieces: tuple[bytes, ...]) -> list[tuple[int, int]]:
 
 def _widths(merges: int) -> list[int]:
     return [(255 + k).bit_length() for k in range(merges)]
-
-
-def _frame(head: dict[str, object], payload: bytes) -> bytes:
-    line = json.dumps(head, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
-    body = line + b"\n" + payload
-    return body + zlib.crc32(body).to_bytes(4, "little")
-
-
-def _unframe(blob: bytes, kind: str, fields: set[str]) -> tuple[dict[str, Any], bytes]:
-    head = _read_head(blob)
-    if head.keys() != fields | {"kind"} or head["kind"] != kind:
-        raise _damaged(f"a head with {', '.join(sorted(head))}")
-    return head, blob[blob.index(b"\n") + 1 : -4]
-
-
-def _read_head(blob: bytes) -> dict[str, Any]:
-    end = blob.find(b"\n", 0, _MAX_HEAD_BYTES)
-    if end < 0 or zlib.crc32(blob[:-4]) != int.from_bytes(blob[-4:], "little"):
-        raise _damaged(f"{len(blob)} bytes with a wrong checksum")
-    try:
-        head = json.loads(blob[:end])
-    except (ValueError, RecursionError) as error:
-        raise _damaged(str(error)) from error
-    if not isinstance(head, dict) or not isinstance(head.get("kind"), str):
-        raise _damaged("a head without a kind")
-    return head
-
-
-def _damaged(got: str) -> DataError:
-    return DataError("the tokenizer must be whole and unaltered", got=got, fix="build the dataset again")

@@ -55,7 +55,7 @@ class HeldOut:
         """
         raw, documents = dataset.text("val"), dataset.documents("val")
         tokens = np.concatenate(documents) if documents else np.empty(0, np.uint16)
-        counted = int(dataset.tokenizer.token_bytes()[tokens].sum())
+        counted = int(dataset.byte_counts("val").sum(dtype=np.int64))
         if counted != len(raw):
             raise DataError(
                 f"the tokens must stand for the {len(raw)} bytes of the text",

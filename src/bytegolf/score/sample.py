@@ -24,20 +24,22 @@ def sample_text(
 ) -> Iterator[str]:
     """Yield the continuation of `prompt` piece by piece, until `tokens` are drawn or the document ends.
 
-    Each token sees the last `context` tokens. Bytes that are no UTF-8 show as U+FFFD. Cost: one forward of
-    up to `context` tokens for each token drawn.
+    Each token sees the last `context` tokens. A model may draw what no text encodes to: bytes that are no UTF-8
+    show as U+FFFD, and a case operator that no letter follows shows as nothing. A prompt that ends within a word
+    in capitals is continued in capitals. Cost: one forward of up to `context` tokens for each token drawn.
     """
     stream = np.random.Generator(np.random.Philox(seed))
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     ids = [tokenizer.bos_id, *tokenizer.encode(prompt.encode("utf-8", "surrogateescape")).tolist()]
+    text, decoder = codecs.getincrementaldecoder("utf-8")(errors="replace"), tokenizer.decoder()
+    decoder.decode(ids)  # what is drawn may continue the last word of the prompt
     for _ in range(tokens):
         logits = backend.next_logits(np.asarray(ids[-context:], np.int64))
         token = draw(logits, temperature, top_p, stream)
         if token == tokenizer.bos_id:
             break
         ids.append(token)
-        yield decoder.decode(tokenizer.decode([token]))
-    yield decoder.decode(b"", final=True)
+        yield text.decode(decoder.decode([token]))
+    yield text.decode(b"", final=True)
 
 
 def draw(logits: Floats, temperature: float, top_p: float, stream: np.random.Generator) -> int:

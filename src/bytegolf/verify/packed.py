@@ -41,7 +41,7 @@ class PackedSubject:
         return self._pieces
 
     def byte_counts(self, symbols: Ids) -> NDArray[np.integer]:
-        return self.packed.tokenizer.token_bytes()[symbols]
+        return self.packed.tokenizer.byte_counts(symbols)
 
     def run(self, tokens: Ids, keep: Collection[int] = ()) -> Run:
         distributions: dict[int, Floats] = {}
