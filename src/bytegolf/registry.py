@@ -36,6 +36,7 @@ HOMES: dict[str, dict[str, str]] = {
     },
     "codec": {"spec": "bytegolf.codec"},
     "backend": {"spec": "bytegolf"},
+    "adaptation": {"torch": "bytegolf.on_torch.adapt"},
     "corpus": {"spec": "bytegolf.data"},
     "tokenizer": {"spec": "bytegolf.data"},
     "baseline": {"spec": "bytegolf.score"},
@@ -65,6 +66,7 @@ VARIANTS: dict[str, dict[str, str]] = {
         "int5_clip_floor": "int_rows:Int5ClipFloor",
     },
     "backend": {"torch": "on_torch.backend:TorchBackend"},
+    "adaptation": {"sgd": "full:Sgd", "adamw": "full:AdamW", "lora": "lora:LowRank"},
     "corpus": {"stdlib": "corpora:stdlib", "stdlib-docs": "corpora:stdlib_docs"},
     "tokenizer": {
         "bpe": "tokenizer:BpeTokenizer",

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bytegolf.numeric.bpb import bits_per_byte
-from bytegolf.numeric.schedule import ramp, trapezoid, warmdown
+from bytegolf.numeric.schedule import half_cosine, ramp, trapezoid, warmdown
 
 shares = st.floats(0, 1)
 CURVES = st.tuples(st.floats(0, 0.99), shares, shares).filter(lambda c: c[0] + c[1] <= 1)
@@ -109,3 +109,12 @@ def test_published_losses_give_the_published_bits_per_byte(mean_nats: float, bpb
 def test_no_bytes_no_bits_per_byte(n_bytes: int) -> None:
     with pytest.raises(ValueError, match="at least one byte"):
         bits_per_byte(1.0, n_bytes)
+
+
+@given(st.integers(0, 50), st.integers(1, 40))
+def test_the_half_cosine_falls_from_one_through_a_half_to_zero(step: int, steps: int) -> None:
+    assert half_cosine(0, steps) == 1.0
+    assert half_cosine(step, 0) == 1.0
+    assert half_cosine(steps, 2 * steps) == pytest.approx(0.5)
+    assert half_cosine(step, steps) >= half_cosine(step + 1, steps) >= 0.0
+    assert (half_cosine(step, steps) == 0.0) == (step >= steps)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 
 def trapezoid(progress: float, warmup: float, warmdown: float, floor: float) -> float:
     """Learning-rate multiplier at progress p in [0, 1].
@@ -32,3 +34,10 @@ def ramp(step: int, start: float, end: float, steps: int) -> float:
     if step >= steps:
         return end
     return start + (end - start) * step / steps
+
+
+def half_cosine(step: int, steps: int) -> float:
+    """Learning-rate multiplier (1 + cos(pi step / steps)) / 2: from 1 to 0, then 0. Without steps always 1."""
+    if not steps:
+        return 1.0
+    return 0.5 * (1.0 + math.cos(math.pi * step / steps)) if step < steps else 0.0

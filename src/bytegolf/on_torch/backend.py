@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bytegolf import registry
+from bytegolf.config.adaptation import FullWeights, LoraAdaptation
 from bytegolf.config.schema import Model, Train
 from bytegolf.errors import ConfigError
-from bytegolf.model.backend import Floats, Ids, StepResult
+from bytegolf.model.backend import Adapter, DocumentAdapter, Floats, Ids, StepResult
 from bytegolf.model.spec import manifest
 from bytegolf.on_torch.averaging import Averager
 from bytegolf.on_torch.device import choose_device, choose_precision
@@ -76,6 +78,16 @@ class TorchBackend:
 
     def trainer(self, train: Train) -> TorchTrainer:
         return TorchTrainer(self, train)
+
+    def adapter(self, adaptation: FullWeights) -> Adapter:
+        made: Adapter = registry.lookup("adaptation", adaptation.kind, "torch")(self, adaptation)
+        return made
+
+    def document_adapter(self, adaptation: LoraAdaptation, context: int) -> DocumentAdapter:
+        made: DocumentAdapter = registry.lookup("adaptation", adaptation.kind, "torch")(
+            self, adaptation, context
+        )
+        return made
 
     def _put(self, ids: Ids) -> torch.Tensor:
         return torch.from_numpy(ids).to(self.torch_device)
