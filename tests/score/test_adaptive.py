@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from bytegolf.config.adaptation import Adaptation
 from bytegolf.errors import ConfigError
 from bytegolf.model.scored import Scored
 from bytegolf.on_torch.backend import TorchBackend
-from bytegolf.score.adaptive import adaptive_nats, cut, document_nats, document_spans, document_window
+from bytegolf.score.adaptive import adaptive_nats, cut, document_nats, document_window
 from bytegolf.score.passes import target_nats
 from bytegolf.score.windows import Window, plan
 from model_samples import generic_weights, system
@@ -45,10 +46,14 @@ def kind_of(kind: str, **options: Any) -> Any:
     return TypeAdapter(Adaptation).validate_python({"kind": kind, "chunk": 8, **KINDS[kind], **options})
 
 
+def starts_of(tokens: np.ndarray) -> list[int]:
+    return sorted({0, *np.flatnonzero(tokens[:-1] == BOS).tolist()})
+
+
 def run(kind: str, tokens: np.ndarray, ours: Any = SHARED, **options: Any) -> np.ndarray:
     """Context 10, stride 4, chunks of 8 unless `options` say so."""
     if kind == "lora":
-        return document_nats(ours, tokens, BOS, 10, kind_of(kind, **options))
+        return document_nats(ours, tokens, starts_of(tokens), 10, kind_of(kind, **options))
     return adaptive_nats(ours, tokens, 10, 4, kind_of(kind, **options))
 
 
@@ -95,18 +100,6 @@ def test_the_windows_of_a_document_are_the_published_ones_until_the_last() -> No
     ]
 
 
-@given(st.lists(st.sampled_from([BOS, 5]), max_size=12))
-def test_documents_cover_all_targets_and_end_with_the_bos_of_the_next(tokens: list[int]) -> None:
-    ids = np.array(tokens, np.int64)
-    spans = document_spans(ids, BOS)
-    assert [t for first, end in spans for t in range(first, end)] == list(range(max(0, len(ids) - 1)))
-    for i, (first, end) in enumerate(spans):
-        assert first < end
-        assert ids[first] == BOS or i == 0
-        assert BOS not in ids[first + 1 : end]
-        assert ids[end] == BOS or end == len(ids) - 1
-
-
 @FULL
 @settings(max_examples=6)
 @given(sizes=SIZES, seed=st.integers(0, 9), isolated=st.booleans())
@@ -128,8 +121,8 @@ def test_documents_that_do_not_learn_cost_what_their_windows_say(
 ) -> None:
     tokens = text_of(targets + 1, seed)
     still = kind_of("lora", chunk=chunk, lr=STILL, documents=documents)
-    nats = document_nats(SHARED, tokens, BOS, 8, still)
-    for first, end in document_spans(tokens, BOS):
+    nats = document_nats(SHARED, tokens, starts_of(tokens), 8, still)
+    for first, end in pairwise([*starts_of(tokens), targets]):
         for t in range(first, end):
             start = max(0, (t - first) // chunk * chunk + chunk - 8)
             ids = tokens[first + start : t + 1]
@@ -268,7 +261,7 @@ def test_the_distributions_are_those_that_the_scores_came_from(kind: str) -> Non
     seen: dict[int, np.ndarray] = {}
     options: dict[str, Any] = {"keep": kept, "see": seen.__setitem__}
     if kind == "lora":
-        nats = document_nats(SHARED, tokens, BOS, 10, kind_of(kind), **options)
+        nats = document_nats(SHARED, tokens, starts_of(tokens), 10, kind_of(kind), **options)
     else:
         nats = adaptive_nats(SHARED, tokens, 10, 4, kind_of(kind), **options)
     assert seen.keys() == kept
@@ -282,7 +275,9 @@ def test_the_distributions_are_those_that_the_scores_came_from(kind: str) -> Non
 def test_progress_rises_to_one(kind: str) -> None:
     shares: list[float] = []
     if kind == "lora":
-        document_nats(SHARED, text_of(57), BOS, 10, kind_of(kind, documents=2), shares.append)
+        document_nats(
+            SHARED, text_of(57), starts_of(text_of(57)), 10, kind_of(kind, documents=2), shares.append
+        )
     else:
         adaptive_nats(SHARED, text_of(57), 10, 4, kind_of(kind), report=shares.append)
     assert shares == sorted(set(shares))

@@ -79,7 +79,7 @@ def _score_chunk(
 def document_nats(
     backend: Backend,
     tokens: NDArray[np.integer],
-    bos_id: int,
+    starts: Sequence[int],
     context: int,
     adaptation: LoraAdaptation,
     report: Report = nothing,
@@ -88,8 +88,8 @@ def document_nats(
 ) -> NDArray[np.float64]:
     """Costs (targets,) in nats of tokens[1:] while each document learns from its own chunks but its last.
 
-    A document's targets are the tokens after its BOS up to the next BOS, which is one of them; what stands before
-    the first BOS is a document too. Documents know nothing of each other, so some of similar length go through the
+    starts: where documents begin, ascending from 0. A document's targets are the tokens after its BOS up to the
+    next BOS, which is one of them. Documents know nothing of each other, so some of similar length go through the
     network together. keep, see: as in score.passes.target_nats. Raises ConfigError for unknown parts and a chunk
     beyond the context. Cost: context / chunk token forwards per target to score it, and 3 * steps times that to
     learn from it.
@@ -97,7 +97,9 @@ def document_nats(
     ids = np.asarray(tokens, np.int64)
     book = Scores(ids)
     adapter = backend.document_adapter(adaptation, context)
-    spans = sorted(document_spans(ids, bos_id), key=lambda span: span[1] - span[0])
+    spans = sorted(
+        pairwise([*starts, book.targets] if book.targets else []), key=lambda span: span[1] - span[0]
+    )
     for i in range(0, len(spans), adaptation.documents):
         group = spans[i : i + adaptation.documents]
         adapter.begin(len(group))
@@ -107,12 +109,6 @@ def document_nats(
             _score_documents(adapter, book, ids, group, window, keep, see)
             report(book.written / book.targets)
     return book.complete()
-
-
-def document_spans(ids: Ids, bos_id: int) -> list[Span]:
-    """The targets of each document; none for a BOS at the very end, which begins a document without any."""
-    starts = np.flatnonzero(ids[:-1] == bos_id).tolist()
-    return list(pairwise(sorted({0, *starts, max(0, len(ids) - 1)})))
 
 
 def document_window(number: int, chunk: int, context: int) -> Window:

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bytegolf.config.adaptation import FullWeights, LoraAdaptation
 from bytegolf.config.schema import Score as Settings
 from bytegolf.model.backend import Backend
 from bytegolf.numeric.bpb import bits_per_byte
+from bytegolf.score.adaptive import adaptive_nats, document_nats
 from bytegolf.score.held_out import HeldOut
 from bytegolf.score.passes import Report, See, nothing, target_nats, unseen
 
@@ -70,6 +72,16 @@ def stream_nats(
     keep: Collection[int] = (),
     see: See = unseen,
 ) -> NDArray[np.float64]:
-    """Costs (targets,) in nats of tokens[1:], scored as `settings` say; documents begin at `starts`."""
+    """Costs (targets,) in nats of tokens[1:], scored as `settings` say; documents begin at `starts`.
+
+    `see` gets the distributions that the targets in `keep` were scored with.
+    """
+    context, stride, kind = settings.context, settings.stride, settings.adaptation
     borders = starts if settings.documents == "isolated" else (0,)
-    return target_nats(backend, tokens, settings.context, settings.stride, borders, report, keep, see)
+    if isinstance(kind, LoraAdaptation):
+        return document_nats(backend, tokens, starts, context, kind, report, keep, see)
+    if isinstance(kind, FullWeights):
+        return adaptive_nats(
+            backend, tokens, context, stride, kind, starts=borders, report=report, keep=keep, see=see
+        )
+    return target_nats(backend, tokens, context, stride, borders, report, keep, see)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bytegolf.config.adaptation import FullWeights
 from bytegolf.config.schema import Score as Settings
 from bytegolf.score.bpb import stream_nats
 from bytegolf.score.packed import Packed
@@ -25,7 +26,7 @@ class PackedSubject:
         self.name = str(path)
         self.vocab_size = packed.tokenizer.vocab_size
         self.end = packed.tokenizer.bos_id
-        self.carries_over = settings.documents == "stream"
+        self.carries_over = settings.documents == "stream" or isinstance(settings.adaptation, FullWeights)
 
     def encode(self, document: bytes) -> Ids:
         return self.packed.tokenizer.encode(document).astype(np.int64)
