@@ -36,6 +36,9 @@ from bytegolf.score.packed import load_packed
 from bytegolf.train.export import export
 from bytegolf.train.fit import fit
 from bytegolf.train.plan import planned_tensors, predicted
+from bytegolf.verify.battery import examine
+from bytegolf.verify.check import Case
+from bytegolf.verify.packed import PackedSubject
 from model_samples import generic_weights, random_ids
 
 PARAMETERS = {
@@ -168,6 +171,9 @@ def test_small_it_trains_packs_reads_back_and_scores(name: str, library: Dataset
     scored = score(packed.backend, text, settings)
     assert scored.targets == 2999
     assert 0 < scored.bpb < math.log2(VOCAB) * 2999 / text.n_bytes
+    documents = [library.tokenizer.decode(document) for document in library.documents("val")]
+    case = Case(PackedSubject(packed, settings, tmp_path / "model.golf"), documents, sample=200)
+    assert not [(f.id, f.measured) for f in examine(case) if f.status == "fail"]
 
 
 def gaussian(config: Config) -> Artifact:
