@@ -61,7 +61,8 @@ def module_files(spec: str, path: Sequence[str | Path] | None = None) -> list[Pa
     files: list[Path] = []
     names = name.split(".")
     for depth in range(1, len(names) + 1):
-        found = PathFinder.find_spec(".".join(names[:depth]), places)
+        # By its last name alone: with the whole one Python wants the packages around it imported.
+        found = PathFinder.find_spec(names[depth - 1], places)
         if found is None:
             raise ConfigError(
                 "a predictor's module must be found",

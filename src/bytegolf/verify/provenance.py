@@ -19,7 +19,8 @@ RESAMPLES = 1000
 STANDARD_ERRORS = 3.0
 LEAST_GAP = math.log(1.02)  # below 2 % of a score texts differ by chance
 LEAST_DOCUMENTS = 8
-_PRIMING_BYTES = 1 << 17
+_PRIMING_BYTES = 1 << 16
+_MOST_BYTES = 1 << 20  # a slice of this size leaves no doubt; the reference takes seconds a megabyte
 _BITS_FLOOR = 1e-3  # bits per byte: what costs nothing at all has a logarithm all the same
 
 
@@ -125,8 +126,9 @@ def _hidden(case: Case) -> Outcome:
     """T14. Three slices: the beginning of the claimed text, documents drawn from it, and documents of the other.
 
     A stored beginning shows in the first slice even if it is found by its place in the stream alone; a stored or
-    trained-on part in the second. Of long documents the heads are priced, so that there are enough of them. Without hidden text the halves of the claimed one are compared, which shows what
-    covers one half and not the other, and cannot show a model that was trained on all of it.
+    trained-on part in the second. Of long documents the heads are priced, so that there are enough of them.
+    Without hidden text the halves of the claimed one are compared, which shows what covers one half and not the
+    other, and cannot show a model that was trained on all of it.
     """
     documents = [document for document in case.documents if document]
     if case.hidden is None:
@@ -137,8 +139,7 @@ def _hidden(case: Case) -> Outcome:
         claimed, other = documents, [document for document in case.hidden if document]
         names = ("the claimed text", "the hidden text")
     size = min(sum(map(len, claimed)), sum(map(len, other)))
-    if case.sample is not None:
-        size = min(size, case.sample)
+    size = min(size, _MOST_BYTES if case.sample is None else case.sample)
     longest = max(1, size // (2 * LEAST_DOCUMENTS))
     random = case.random("hidden slice")
     drawn = [claimed[i] for i in random.permutation(len(claimed))]
@@ -158,11 +159,13 @@ def _hidden(case: Case) -> Outcome:
     slices = [_priced(case, name, chosen, longest) for name, chosen in pieces.items()]
     if not all(np.isfinite(part.logs).all() for part in slices):
         return Outcome.of(False, "costs that are no finite numbers")
-    return _compared(slices, random)
+    return _compared(slices, random, both_ways=case.hidden is None)
 
 
-def _compared(slices: Sequence[Slice], random: np.random.Generator) -> Outcome:
-    """Each slice of the claimed text against the last one, the text that it should be no better on."""
+def _compared(slices: Sequence[Slice], random: np.random.Generator, both_ways: bool) -> Outcome:
+    """Each slice of the claimed text against the last one. A half may be the dearer or the cheaper one; hidden
+    text that is cheaper than the claimed one accuses nobody.
+    """
     other = slices[-1]
     others = other.resampled(random)
     figures: dict[str, Any] = {
@@ -179,7 +182,7 @@ def _compared(slices: Sequence[Slice], random: np.random.Generator) -> Outcome:
         apart = part.gap - other.gap
         error = float(np.std(part.resampled(random) - others, ddof=1))
         figures[part.name] |= {"difference": apart, "standard_error": error}
-        if abs(apart) > max(STANDARD_ERRORS * error, LEAST_GAP):
+        if (abs(apart) if both_ways else -apart) > max(STANDARD_ERRORS * error, LEAST_GAP):
             alarms.append(part.name)
         measured.append(f"{part.name} costs {math.expm1(apart):+.1%} +- {error:.1%}")
     told = f"beside {other.name}, measured by a model that knows neither, " + ", ".join(measured)
@@ -200,6 +203,10 @@ def _head(document: bytes, longest: int) -> bytes:
     return head.decode("utf-8", "ignore").encode() or head
 
 
+def _primer(train: Sequence[bytes]) -> list[bytes]:
+    return _take([_head(document, _PRIMING_BYTES // 16) for document in train], _PRIMING_BYTES)
+
+
 def _priced(case: Case, name: str, documents: Sequence[bytes], longest: int) -> Slice:
     """Run the subject on the documents as one stream; what counts is the first `longest` bytes of each.
 
@@ -210,7 +217,7 @@ def _priced(case: Case, name: str, documents: Sequence[bytes], longest: int) -> 
     streams = [subject.encode(document) for document in documents]
     tokens = np.concatenate([np.concatenate(([subject.end], stream)) for stream in streams])
     nats = subject.run(tokens).nats
-    reference = Order2(() if case.train is None else _take(case.train, _PRIMING_BYTES))
+    reference = Order2(() if case.train is None else _primer(case.train))
     sizes, bits, expected = np.zeros((3, len(documents)))
     first = 0
     for index, (document, stream) in enumerate(zip(documents, streams, strict=True)):
