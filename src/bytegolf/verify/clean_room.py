@@ -53,7 +53,8 @@ def _packages(paths: Sequence[str]) -> list[str]:
     """The installed packages that were read beside numpy: capacity that nobody counts, so it is named."""
     below = (Path(path).parts for path in paths)
     names = {parts[parts.index("site-packages") + 1] for parts in below if "site-packages" in parts[:-1]}
-    return sorted(names - {"numpy"})
+    names = {name.partition(".")[0] for name in names if not name.endswith(".dist-info")}
+    return sorted(names - {"numpy", "__pycache__"})
 
 
 def _difference(a: Floats, b: Floats) -> tuple[float, bool]:
@@ -76,12 +77,13 @@ def _clock(case: Case) -> Outcome:
     rate = run.targets / max(run.scored - run.ready, 1e-9)
     whole = _targets_of_all(case)
     projected = run.ready + whole / rate
-    work = run.scored - run.idle
+    work = run.scored - run.idle - run.imports
     claimed = _claimed_seconds(run)
     figures: dict[str, Any] = {
         "seconds": run.scored,
         "start_up": run.idle,
         "building": run.ready - run.idle,
+        "importing_packages": run.imports,
         "targets": run.targets,
         "targets_per_second": rate,
         "targets_of_all": whole,

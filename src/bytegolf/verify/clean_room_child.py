@@ -2,23 +2,25 @@
 
 The order of messages, each side's turn:
 
-    referee  {kind, spec or path, .., files, folders, modules}
-    child    {} when Python and the installed libraries are loaded: the start-up that nobody is charged for
+    referee  {kind, spec or path, .., files, folders}
+    child    {} when Python and numpy are loaded: the start-up that nobody is charged for
     child    {streaming, end} once the subject is built
     referee  int64 tokens, all of them; for a streaming predictor only the first, which is given
     child    streaming: float64 probabilities; the referee then sends the one symbol that came, and so on; an empty
              message instead ends the text. Otherwise: float64 nats, int64 times
-    child    {error, claim, opened, violations}, instead of any other message when something went wrong
+    child    {error, claim, opened, violations, imports}, instead of any other message when something went wrong
 """
 
 from __future__ import annotations
 
-import contextlib
+import builtins
 import importlib
 import os
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -29,12 +31,50 @@ from bytegolf.verify.subject import ForeignSubject, Subject
 from bytegolf.verify.wire import Wire
 
 
+class ImportClock:
+    """Seconds that installed packages took to load: start-up, and not the work of the submission that needs them.
+
+    What the submission's own modules do when they are imported is work.
+    """
+
+    def __init__(self, folders: Sequence[str]) -> None:
+        self.seconds = 0.0
+        self._folders = [Path(folder) for folder in folders]
+        self._within = False
+        self._import = builtins.__import__
+
+    def install(self) -> None:
+        builtins.__import__ = self
+
+    def __call__(
+        self,
+        name: str,
+        globals: Mapping[str, Any] | None = None,
+        locals: Mapping[str, Any] | None = None,
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> ModuleType:
+        importer = str((globals or {}).get("__package__") or "")
+        if self._within or self._is_own((importer if level else name).partition(".")[0]):
+            return self._import(name, globals, locals, fromlist, level)
+        self._within, began = True, time.perf_counter()
+        try:
+            return self._import(name, globals, locals, fromlist, level)
+        finally:
+            self._within = False
+            self.seconds += time.perf_counter() - began
+
+    def _is_own(self, top: str) -> bool:
+        return any((folder / top).is_dir() or (folder / f"{top}.py").is_file() for folder in self._folders)
+
+
 def main() -> None:
     wire = _take_over_pipes()
     request = wire.receive()
     guard = Guard(Path.cwd(), request["files"], request["folders"])
     guard.install()
-    _load_installed(request["modules"])
+    clock = ImportClock(request["folders"])
+    clock.install()
     wire.send({})
     closing: dict[str, Any] = {"error": None, "claim": {}}
     try:
@@ -45,7 +85,7 @@ def main() -> None:
         line = error_line(error, [Path(file) for file in request["files"]])
         closing["error"] = f"{type(error).__name__}: {error}" + (f" ({line})" if line else "")
     opened = {kind: list(paths) for kind, paths in guard.opened.items()}
-    wire.send(closing | {"opened": opened, "violations": guard.violations})
+    wire.send(closing | {"opened": opened, "violations": guard.violations, "imports": clock.seconds})
     os._exit(0)  # threads and exit handlers of the subject have nothing more to say
 
 
@@ -57,13 +97,6 @@ def _take_over_pipes() -> Wire:
     os.dup2(2, 1)
     os.close(nothing)
     return wire
-
-
-def _load_installed(modules: list[str]) -> None:
-    """Import what the submission will want of the installed packages; the submission itself is not found yet."""
-    for name in modules:
-        with contextlib.suppress(Exception):  # if it is needed, its own import fails again, and is reported
-            importlib.import_module(name)
 
 
 def _build(request: Mapping[str, Any]) -> tuple[Subject, list[Any]]:

@@ -9,7 +9,6 @@ has not predicted; what scores a whole text gets all of it, and other checks loo
 
 from __future__ import annotations
 
-import ast
 import functools
 import os
 import shutil
@@ -49,8 +48,8 @@ class CleanRun:
     """What came of one child. nats (targets,) with nan where nothing was written; times: None from a stream.
 
     error: why it did not finish, or None. opened: class of file -> paths; violations: [kind, what].
-    Seconds since the child was started: idle (Python and installed packages loaded), ready (the subject is built),
-    scored (the last target has its cost).
+    Seconds since the child was started: idle (Python is there), ready (the subject is built), scored (the last
+    target has its cost); imports: how many of them installed packages took to load from `idle` on.
     """
 
     targets: int
@@ -64,6 +63,7 @@ class CleanRun:
     idle: float = 0.0
     ready: float = 0.0
     scored: float = 0.0
+    imports: float = 0.0
 
     @property
     def isolation(self) -> str:
@@ -142,6 +142,7 @@ def _score(run: CleanRun, wire: Wire, tokens: Ids, began: float) -> None:
                 answer = wire.receive()
     run.error, run.claim = answer["error"], answer["claim"]
     run.opened, run.violations = answer["opened"], answer["violations"]
+    run.imports = answer["imports"]
 
 
 def _stream(run: CleanRun, wire: Wire, tokens: Ids, began: float) -> dict[str, Any]:
@@ -173,7 +174,7 @@ def _child(
     process = subprocess.Popen(
         command,
         cwd=folder,
-        env=environment | {"PATH": os.defpath},
+        env=environment | {"PATH": os.defpath, "TMPDIR": folder},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=said,
@@ -235,37 +236,15 @@ def _unshare() -> tuple[str, ...] | None:
 
 
 def _request(case: Case) -> dict[str, Any]:
-    """What the child needs: how to build the subject, what it may read, what is loaded before the clock counts."""
+    """What the child needs: how to build the subject, and what it may read."""
     rebuild = dict(case.in_clean_room or {})
     files = shipped_files(case)
     torch = sys.modules.get("torch")
     if rebuild["kind"] == "artifact":
-        modules = ["bytegolf.verify.packed", "bytegolf.on_torch.backend"]
         rebuild = {"score": {}} | rebuild | {"path": str(Path(rebuild["path"]).absolute())}
-    else:
-        modules = _imports(files)
     return {
         "threads": int(torch.get_num_threads()) if torch is not None else None,
         **rebuild,
         "files": [str(file) for file in files],
         "folders": rebuild["path"] if rebuild["kind"] == "predictor" else [],
-        "modules": modules,
     }
-
-
-def _imports(files: Sequence[Path]) -> list[str]:
-    """The modules that the submission's sources import; those that are installed are start-up, not its work."""
-    names: dict[str, None] = {}
-    for file in files:
-        if file.suffix != ".py":
-            continue
-        try:
-            tree = ast.parse(file.read_bytes())
-        except (SyntaxError, ValueError):
-            continue  # its import fails in the child, and is reported from there
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                names |= dict.fromkeys(alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                names[node.module] = None
-    return list(names)

@@ -41,9 +41,10 @@ class Guard:
     def __init__(self, own: Path, files: Sequence[str], folders: Sequence[str]) -> None:
         self._own = os.path.realpath(own)
         self._files = {os.path.realpath(file) for file in files}
-        self._folders = {os.path.realpath(folder) for folder in folders}
+        # Where modules are looked for, Python lists what there is.
+        self._folders = {os.path.realpath(folder) for folder in (*folders, *sys.path) if folder}
         self._caches = {os.path.join(os.path.dirname(file), "__pycache__") for file in self._files}
-        self._caches |= {os.path.join(folder, "__pycache__") for folder in self._folders}
+        self._caches |= {os.path.join(os.path.realpath(folder), "__pycache__") for folder in folders}
         self._installed = _installed_roots()
         self._proc = f"/proc/{os.getpid()}"
         self.opened: dict[str, dict[str, None]] = {}
