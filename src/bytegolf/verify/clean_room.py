@@ -1,0 +1,138 @@
+"""T9 and T10: alone with its files the subject gives the same costs, and a clock that it cannot stop agrees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bytegolf.score.predictor import Floats
+from bytegolf.verify.check import Case, Check, Outcome
+from bytegolf.verify.clean_run import CleanRun, clean_run
+
+TOLERANCE = 1e-4  # nats a target
+SLACK = 1.0  # seconds that a subject's own clock may miss in any case
+
+
+def _alone(case: Case) -> Outcome:
+    """T9."""
+    if case.in_clean_room is None:
+        return Outcome.skipped("the subject cannot be built again in another process")
+    run = clean_run(case)
+    figures: dict[str, Any] = {
+        "isolation": run.isolation,
+        "opened": {kind: len(paths) for kind, paths in run.opened.items()},
+        "packages": _packages(run.opened.get("packages", ())),
+        "violations": [list(violation) for violation in run.violations],
+        "error": run.error,
+    }
+    troubles = [f"{kind}: {what}" for kind, what in run.violations[:3]]
+    if len(run.violations) > 3:
+        troubles.append(f"{len(run.violations) - 3} more")
+    if run.error is not None:
+        troubles.append(run.error)
+    if run.nats is not None:
+        largest, identical = _difference(run.nats, case.subject.run(case.stream()).nats)
+        figures |= {"largest_difference": largest, "bit_identical": identical}
+        if not largest <= TOLERANCE:
+            troubles.append(f"costs differ by up to {largest:.3g} nats from those in this process")
+    if troubles:
+        return Outcome.of(False, "; ".join(troubles), **figures)
+    how = "bit for bit" if figures["bit_identical"] else f"to {figures['largest_difference']:.1e} nats"
+    count = sum(figures["opened"].values())
+    return Outcome.of(
+        True,
+        f"{run.targets} targets cost the same {how}; {count} files opened, none of them foreign; {run.isolation}",
+        **figures,
+    )
+
+
+def _packages(paths: Sequence[str]) -> list[str]:
+    """The installed packages that were read beside numpy: capacity that nobody counts, so it is named."""
+    below = (Path(path).parts for path in paths)
+    names = {parts[parts.index("site-packages") + 1] for parts in below if "site-packages" in parts[:-1]}
+    names = {name.partition(".")[0] for name in names if not name.endswith(".dist-info")}
+    return sorted(names - {"numpy", "__pycache__"})
+
+
+def _difference(a: Floats, b: Floats) -> tuple[float, bool]:
+    """The largest difference, inf where only one has a number; and whether every bit is the same."""
+    if a.shape != b.shape:
+        return float("inf"), False
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    with np.errstate(invalid="ignore"):
+        apart = np.where(same, 0.0, np.abs(a - b))
+    return float(np.max(np.nan_to_num(apart, nan=np.inf), initial=0.0)), bool(same.all())
+
+
+def _clock(case: Case) -> Outcome:
+    """T10."""
+    if case.in_clean_room is None:
+        return Outcome.skipped("the subject cannot be built again in another process")
+    run = clean_run(case)
+    if run.error is not None or run.nats is None:
+        return Outcome.of(False, run.error or "no score", error=run.error)
+    rate = run.targets / max(run.scored - run.ready, 1e-9)
+    whole = _targets_of_all(case)
+    projected = run.ready + whole / rate
+    work = run.scored - run.idle - run.imports
+    claimed = _claimed_seconds(run)
+    figures: dict[str, Any] = {
+        "seconds": run.scored,
+        "start_up": run.idle,
+        "building": run.ready - run.idle,
+        "importing_packages": run.imports,
+        "targets": run.targets,
+        "targets_per_second": rate,
+        "targets_of_all": whole,
+        "projected_seconds": projected,
+        "limit": case.seconds,
+        "claimed_seconds": claimed,
+    }
+    measured = (
+        f"{run.scored:.2f} s for {run.targets} targets, {rate:,.0f} a second; all of it {projected:,.1f} s"
+    )
+    if case.seconds is not None and max(run.scored, projected) > case.seconds:
+        return Outcome.of(False, f"{measured}, over {case.seconds:g} s", **figures)
+    if claimed is not None and work > max(2 * claimed, claimed + SLACK):
+        return Outcome.of(False, f"{measured}; its own clock says {claimed:.2f} s of {work:.2f} s", **figures)
+    return Outcome.of(True, measured, **figures)
+
+
+def _claimed_seconds(run: CleanRun) -> float | None:
+    """What the subject says that these targets took: its claim, in proportion when it is of other targets."""
+    seconds, targets = run.claim.get("seconds"), run.claim.get("targets")
+    if not isinstance(seconds, int | float):
+        return None
+    return (
+        seconds * run.targets / targets
+        if isinstance(targets, int | float) and targets > 0
+        else float(seconds)
+    )
+
+
+def _targets_of_all(case: Case) -> int:
+    """Targets of all documents, in proportion to the bytes of the sample: encoding everything may take minutes."""
+    sizes = np.array([len(piece) for piece in case.subject.pieces()])
+    tokens = case.stream()
+    sampled = int(sizes[tokens].sum())
+    everything = sum(map(len, case.documents))
+    return round((len(tokens) - 1) * max(1.0, everything / max(1, sampled)))
+
+
+CHECKS = [
+    Check(
+        "T9",
+        "clean room",
+        "alone with its files, without network, other files or processes, the subject gives the same costs",
+        _alone,
+    ),
+    Check(
+        "T10",
+        "process clock",
+        "from the start of the process to the last score it takes the seconds it may take and says it takes",
+        _clock,
+    ),
+]
