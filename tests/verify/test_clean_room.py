@@ -69,7 +69,7 @@ def test_what_is_not_the_submission_is_refused_and_told(
 
 def test_a_second_pass_over_the_text_shows_as_another_cost() -> None:
     case = cheat("remembers_the_pass_before")
-    case.subject.run(case.stream())
+    case.subject.run(case.tokens)
     outcome = run(CHECKS, "T9", case)
     assert outcome.status == "fail"
     assert not outcome.figures["violations"]
@@ -227,7 +227,7 @@ def test_what_takes_longer_than_it_may_fails_measured_or_projected() -> None:
 def test_the_targets_of_all_the_text_follow_from_its_bytes() -> None:
     case = honest("Order0", texts(40, words=60), sample=1500)
     whole = len(case.stream(10**9)) - 1
-    assert len(case.stream()) < 1501 < whole
+    assert len(case.tokens) < 1501 < whole
     assert _targets_of_all(case) == pytest.approx(whole, rel=0.02)
 
 

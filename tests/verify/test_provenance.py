@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bytegolf.verify.foreign import load_predictor
-from bytegolf.verify.provenance import CHECKS, Order2, _head, _take, overlap
+from bytegolf.verify.provenance import CHECKS, Order2, _head, _take
 from verify_samples import CHEATS, HONEST, WORDS, case_of, cheat, honest, run, texts
 
 
@@ -51,24 +51,6 @@ def test_a_few_near_duplicates_are_what_the_web_has() -> None:
     assert outcome.status == "pass"
     assert outcome.figures["near"] == 1
     assert outcome.figures["near_bytes"] == len(held_out[0])
-
-
-def test_the_overlap_is_that_of_the_definition() -> None:
-    """Against sets of the shingles themselves."""
-    held_out = [*texts(6, "h", 60), b"", b"short", b"y" * 50]
-    train = [held_out[0][:90], b"short", held_out[1] + b"!", held_out[2][30:85], b"", texts(1, "t")[0]]
-    known = {text[i : i + 50] for text in train for i in range(len(text) - 49)}
-    found = overlap(train, held_out)
-    for text, share in zip(held_out, found.shares, strict=True):
-        shingles = [text[i : i + 50] for i in range(len(text) - 49)]
-        expected = (
-            sum(s in known for s in shingles) / len(shingles)
-            if shingles
-            else float(text in train and text > b"")
-        )
-        assert share == pytest.approx(expected)
-    assert found.exact == [7]
-    assert found.near == [index for index, share in enumerate(found.shares) if share > 0.2]
 
 
 def test_without_training_text_nothing_is_said() -> None:

@@ -124,7 +124,7 @@ def _of_predictor(
     output: Output, spec: str, files: list[Path], data: str, cache: Path | None, options: dict[str, Any]
 ) -> Case:
     from bytegolf.verify.check import Case
-    from bytegolf.verify.foreign import load_predictor, module_file
+    from bytegolf.verify.foreign import load_predictor, rebuild
     from bytegolf.verify.subject import ForeignSubject
 
     subject = ForeignSubject(load_predictor(spec), spec)
@@ -135,8 +135,8 @@ def _of_predictor(
         subject,
         raw_documents(dataset, "val"),
         train=raw_documents(dataset, "train"),
-        files=[module_file(spec), *files],
-        in_clean_room={"kind": "predictor", "spec": spec, "path": [str(Path.cwd())]},
+        files=files,
+        in_clean_room=rebuild(spec),
         **options,
     )
 

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from bytegolf.errors import ConfigError, did_you_mean
-from bytegolf.verify import accounting, causality, controls, normalised
+from bytegolf.verify import accounting, causality, clean_room, controls, normalised, provenance, shipping
 from bytegolf.verify.check import Case, Check, Finding, Outcome
 
+FAMILIES = (normalised, causality, accounting, provenance, clean_room, shipping, controls)
 CHECKS: list[Check] = sorted(
-    (check for part in (normalised, causality, accounting, controls) for check in part.CHECKS),
-    key=lambda check: int(check.id[1:]),
+    (check for family in FAMILIES for check in family.CHECKS), key=lambda check: int(check.id[1:])
 )
 
 

@@ -34,7 +34,7 @@ def _alone(case: Case) -> Outcome:
     if run.error is not None:
         troubles.append(run.error)
     if run.nats is not None:
-        largest, identical = _difference(run.nats, case.subject.run(case.stream()).nats)
+        largest, identical = _difference(run.nats, case.subject.run(case.tokens).nats)
         figures |= {"largest_difference": largest, "bit_identical": identical}
         if not largest <= TOLERANCE:
             troubles.append(f"costs differ by up to {largest:.3g} nats from those in this process")
@@ -115,11 +115,8 @@ def _claimed_seconds(run: CleanRun) -> float | None:
 
 def _targets_of_all(case: Case) -> int:
     """Targets of all documents, in proportion to the bytes of the sample: encoding everything may take minutes."""
-    sizes = np.array([len(piece) for piece in case.subject.pieces()])
-    tokens = case.stream()
-    sampled = int(sizes[tokens].sum())
-    everything = sum(map(len, case.documents))
-    return round((len(tokens) - 1) * max(1.0, everything / max(1, sampled)))
+    sampled, everything = sum(map(len, case.sampled)), sum(map(len, case.documents))
+    return round((len(case.tokens) - 1) * max(1.0, everything / max(1, sampled)))
 
 
 CHECKS = [

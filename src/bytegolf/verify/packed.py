@@ -13,9 +13,17 @@ from numpy.typing import NDArray
 from bytegolf.config.adaptation import FullWeights
 from bytegolf.config.schema import Score as Settings
 from bytegolf.score.bpb import stream_nats
-from bytegolf.score.packed import Packed
+from bytegolf.score.packed import Packed, load_packed
 from bytegolf.score.predictor import Floats
 from bytegolf.verify.subject import Ids, Run
+
+
+def open_subject(path: Path, score: Mapping[str, Any], device: str = "auto") -> PackedSubject:
+    """A packed model from its file, scored as `score`, a resolved table of settings, says.
+
+    Raises ArtifactError for a damaged file.
+    """
+    return PackedSubject(load_packed(path, device), Settings.model_validate(score), path)
 
 
 class PackedSubject:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from bytegolf.data.split import NEAR_DUPLICATE_SHARE, SHINGLE_BYTES, window_hashes
+from bytegolf.data.overlap import overlap
+from bytegolf.data.shingles import NEAR_DUPLICATE_SHARE, SHINGLE_BYTES
 from bytegolf.score.predictor import Floats
 from bytegolf.verify.check import Case, Check, Outcome
 
@@ -24,47 +24,18 @@ _MOST_BYTES = 1 << 20  # a slice of this size leaves no doubt; the reference tak
 _BITS_FLOOR = 1e-3  # bits per byte: what costs nothing at all has a logarithm all the same
 
 
-@dataclass(frozen=True)
-class Overlap:
-    """Indices of the held-out documents that training has word for word, and of those that it has in good part.
-
-    shares (documents,): of each one's shingles, how many training has. Equal documents are in both lists.
-    """
-
-    exact: list[int]
-    near: list[int]
-    shares: Floats
-
-
-def overlap(train: Sequence[bytes], held_out: Sequence[bytes]) -> Overlap:
-    """Equal documents by sha256; near ones share over 20 % of their 50-byte shingles with the training text.
-
-    Empty documents are equal to nothing; one below 50 bytes has no shingles. Cost: 0.1 s and 40 MB a MB.
-    """
-    known = {hashlib.sha256(document).digest() for document in train}
-    exact = [index for index, text in enumerate(held_out) if text and hashlib.sha256(text).digest() in known]
-    seen, _ = window_hashes(train, SHINGLE_BYTES)
-    hashes, owner = window_hashes(held_out, SHINGLE_BYTES)
-    total = np.bincount(owner, minlength=len(held_out))
-    shared = np.bincount(owner, weights=np.isin(hashes, seen), minlength=len(held_out))
-    shares = shared / np.maximum(total, 1)
-    shares[exact] = 1.0
-    return Overlap(exact, np.flatnonzero(shares > NEAR_DUPLICATE_SHARE).tolist(), shares)
-
-
 def _disjoint(case: Case) -> Outcome:
     """T8."""
     if case.train is None:
         return Outcome.skipped("the training text is not at hand")
     found = overlap(case.train, case.documents)
-    everything = max(1, sum(map(len, case.documents)))
-    near_bytes = sum(len(case.documents[index]) for index in found.near)
-    rate = near_bytes / everything
+    rate = found.near_bytes / max(1, found.bytes)
     figures: dict[str, Any] = {
         "documents": len(case.documents),
         "exact": len(found.exact),
         "near": len(found.near),
-        "near_bytes": near_bytes,
+        "near_bytes": found.near_bytes,
+        "shared_shingles_rate": found.share,
         "near_bytes_rate": rate,
     }
     measured = (
@@ -213,7 +184,6 @@ def _priced(case: Case, name: str, documents: Sequence[bytes], longest: int) -> 
     The reference is primed with training text, where there is some.
     """
     subject = case.subject
-    sizes_of = np.array([len(piece) for piece in subject.pieces()])
     streams = [subject.encode(document) for document in documents]
     tokens = np.concatenate([np.concatenate(([subject.end], stream)) for stream in streams])
     nats = subject.run(tokens).nats
@@ -221,7 +191,7 @@ def _priced(case: Case, name: str, documents: Sequence[bytes], longest: int) -> 
     sizes, bits, expected = np.zeros((3, len(documents)))
     first = 0
     for index, (document, stream) in enumerate(zip(documents, streams, strict=True)):
-        ends = np.cumsum(sizes_of[stream])
+        ends = np.cumsum(subject.byte_counts(stream))
         count = max(1, int(np.searchsorted(ends, longest, side="right")))
         sizes[index] = ends[count - 1]
         bits[index] = nats[first : first + count].sum() / math.log(2)
@@ -231,7 +201,7 @@ def _priced(case: Case, name: str, documents: Sequence[bytes], longest: int) -> 
 
 
 CHECKS = [
-    Check("T8", "train and validation are disjoint", "no document that is scored was trained on", _disjoint),
+    Check("T8", "disjoint text", "no document that is scored was trained on", _disjoint),
     Check(
         "T14",
         "hidden slice",
