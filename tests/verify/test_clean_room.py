@@ -239,11 +239,17 @@ def test_loading_installed_packages_is_no_work_and_loading_its_own_modules_is(tm
     assert 0 < figures["importing_packages"] <= figures["building"] - 0.3
 
 
-def test_a_claim_about_all_of_the_text_is_taken_in_proportion(tmp_path: Path) -> None:
-    claim = "pass\n    def claim(self): return {'seconds': 3000.0, 'targets': 100_000}"
-    case = written(tmp_path, observe=claim)
-    figures = run(CHECKS, "T10", case).figures
-    assert figures["claimed_seconds"] == pytest.approx(0.03 * figures["targets"])
+@pytest.mark.parametrize(("seconds", "status"), [(1.0, "fail"), (1e9, "pass")])
+def test_a_claim_about_another_number_of_targets_is_held_against_as_many(
+    seconds: float, status: str, tmp_path: Path
+) -> None:
+    claim = f"pass\n    def claim(self): return {{'seconds': {seconds}, 'targets': 10**9}}"
+    outcome = run(CHECKS, "T10", written(tmp_path, observe=claim))
+    assert outcome.status == status
+    assert outcome.figures["claimed_seconds"] == seconds
+    scoring = outcome.figures["targets"] / outcome.figures["targets_per_second"]
+    times = 1e9 / outcome.figures["targets"]
+    assert outcome.figures["spent_on_what_is_claimed"] == pytest.approx(scoring * times, rel=0.01)
 
 
 def test_what_takes_longer_than_it_may_fails_measured_or_projected() -> None:
