@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from bytegolf.verify.battery import CHECKS, examine
 from bytegolf.verify.check import Case
 from bytegolf.verify.subject import ForeignSubject
 from cheats.honest import HONEST
+from verify_samples import cheat, texts
 
 FAMILIES = ("probabilities", "future", "counting")
 CHEATS = [
@@ -21,6 +23,12 @@ CHEATS = [
     for family in FAMILIES
     for value in vars(importlib.import_module(f"cheats.{family}")).values()
     if isinstance(value, type) and "caught_by" in vars(value)
+]
+
+CHEAT_FILES = [
+    path
+    for path in (Path(__file__).parents[1] / "cheats").glob("*.py")
+    if "CAUGHT_BY" in path.read_text() and "def split" not in path.read_text()
 ]
 
 SOURCES = sorted(Path(json.__file__).parent.glob("*.py"))
@@ -44,3 +52,22 @@ def test_a_cheat_is_caught_by_the_check_that_is_meant_for_it(cheat: Any) -> None
     findings = {f.id: f for f in examine(case(cheat))}
     assert findings[cheat.caught_by].status == "fail", findings[cheat.caught_by]
     assert cheat.__doc__
+
+
+@pytest.mark.parametrize("file", sorted(CHEAT_FILES), ids=lambda file: file.stem)
+def test_a_cheat_with_files_of_its_own_is_caught_likewise(file: Path, tmp_path: Path) -> None:
+    """These need a process, a folder or a second text, so that each is a module."""
+    text = file.read_text()
+    caught_by = text.partition('CAUGHT_BY = "')[2].partition('"')[0]
+    documents = texts(24)
+    fields: dict[str, Any] = {}
+    if "budget" in text:
+        fields["budget"] = 100_000
+    examined = cheat(file.stem, tmp_path if "def make" in text else None, documents, **fields)
+    if caught_by == "T14":
+        examined = replace(examined, hidden=texts(24, "hidden"))
+    if caught_by == "T9":
+        examined.subject.run(examined.tokens)  # what remembers has something to remember
+    (check,) = [check for check in CHECKS if check.id == caught_by]
+    (finding,) = examine(examined, [check])
+    assert finding.status == "fail", finding

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from bytegolf.verify import clean_run
 from bytegolf.verify.clean_room import CHECKS, _targets_of_all
 from bytegolf.verify.clean_run import run_in_clean_room
 from bytegolf.verify.foreign import rebuild
+from bytegolf.verify.wire import Wire
 from verify_samples import HONEST, case_of, cheat, honest, run, texts
 
 # `inside` is true in the clean room's process and false in this one.
@@ -84,12 +86,38 @@ def test_a_predictor_gets_a_symbol_after_its_distribution_and_no_other(tmp_path:
     assert outcome.status == "pass", outcome
 
 
+def test_the_referee_sends_no_symbol_before_the_distribution_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has left the referee when distribution t comes in: the request, the end that is given, t symbols."""
+    sent: list[int] = []
+    answers = 0
+
+    class Watched(Wire):
+        def send(self, message: Any) -> None:
+            sent.extend([] if isinstance(message, dict) else message.tolist())
+            super().send(message)
+
+        def receive(self) -> Any:
+            nonlocal answers
+            message = super().receive()
+            if not isinstance(message, dict):
+                assert len(sent) == answers + 1
+                answers += 1
+            return message
+
+    monkeypatch.setattr(clean_run, "Wire", Watched)
+    case = honest("Streaming", texts(2))
+    assert run_in_clean_room(case).error is None
+    assert answers == len(case.tokens) - 1
+    assert sent == case.tokens[:-1].tolist()
+
+
 @pytest.mark.parametrize(
     ("act", "kind"),
     [
         ("open('/etc/hostname')", "read"),
         ("open('/proc/self/root/etc/hostname')", "read"),
         ("os.open('/', 0)", "read"),
+        ("os.open(os.path.dirname(os.__file__), 0)", "read"),
         ("os.listdir('/etc')", "list"),
         ("open('THERE', 'w')", "write"),
         ("os.mkdir('THERE')", "write"),
@@ -177,20 +205,23 @@ def test_a_child_that_does_not_end_is_stopped_and_gone(
     assert started[-1].returncode is not None
 
 
-def test_an_interrupt_leaves_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_stops_a_child_in_the_middle_of_its_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     started = []
     popen = clean_run.subprocess.Popen
     monkeypatch.setattr(
         clean_run.subprocess, "Popen", lambda *a, **k: started.append(popen(*a, **k)) or started[-1]
     )
 
-    def interrupted(*args: object) -> None:
+    def interrupted(run: Any, wire: Any, *others: object) -> None:
+        wire.receive()  # from here on the child builds its subject, which takes five seconds
         raise KeyboardInterrupt
 
     monkeypatch.setattr(clean_run, "_score", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run_in_clean_room(honest("Order0"))
-    assert started[-1].returncode is not None
+        run_in_clean_room(written(tmp_path, "if inside: time.sleep(5)"))
+    assert started[-1].returncode == -signal.SIGKILL
 
 
 def test_work_outside_its_own_timer_is_found() -> None:
@@ -208,11 +239,17 @@ def test_loading_installed_packages_is_no_work_and_loading_its_own_modules_is(tm
     assert 0 < figures["importing_packages"] <= figures["building"] - 0.3
 
 
-def test_a_claim_about_all_of_the_text_is_taken_in_proportion(tmp_path: Path) -> None:
-    claim = "pass\n    def claim(self): return {'seconds': 3000.0, 'targets': 100_000}"
-    case = written(tmp_path, observe=claim)
-    figures = run(CHECKS, "T10", case).figures
-    assert figures["claimed_seconds"] == pytest.approx(0.03 * figures["targets"])
+@pytest.mark.parametrize(("seconds", "status"), [(1.0, "fail"), (1e9, "pass")])
+def test_a_claim_about_another_number_of_targets_is_held_against_as_many(
+    seconds: float, status: str, tmp_path: Path
+) -> None:
+    claim = f"pass\n    def claim(self): return {{'seconds': {seconds}, 'targets': 10**9}}"
+    outcome = run(CHECKS, "T10", written(tmp_path, observe=claim))
+    assert outcome.status == status
+    assert outcome.figures["claimed_seconds"] == seconds
+    scoring = outcome.figures["targets"] / outcome.figures["targets_per_second"]
+    times = 1e9 / outcome.figures["targets"]
+    assert outcome.figures["spent_on_what_is_claimed"] == pytest.approx(scoring * times, rel=0.01)
 
 
 def test_what_takes_longer_than_it_may_fails_measured_or_projected() -> None:
@@ -226,7 +263,7 @@ def test_what_takes_longer_than_it_may_fails_measured_or_projected() -> None:
 
 def test_the_targets_of_all_the_text_follow_from_its_bytes() -> None:
     case = honest("Order0", texts(40, words=60), sample=1500)
-    whole = len(case.stream(10**9)) - 1
+    whole = len(case.stream(case.documents)) - 1
     assert len(case.tokens) < 1501 < whole
     assert _targets_of_all(case) == pytest.approx(whole, rel=0.02)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bytegolf.verify.foreign import load_predictor
-from bytegolf.verify.provenance import CHECKS, Order2, _head, _take
+from bytegolf.verify.provenance import CHECKS, Order2, _head, _priced, _take
 from verify_samples import CHEATS, HONEST, WORDS, case_of, cheat, honest, run, texts
 
 
@@ -109,6 +109,21 @@ def test_hidden_text_that_is_cheaper_accuses_nobody(tmp_path: Path) -> None:
     cheat("trained_on_validation", tmp_path, known)
     spec = f"{tmp_path / 'trained_on_validation.py'}:factory"
     assert run(CHECKS, "T14", case_of(spec, other, hidden=known)).status == "pass"
+
+
+def test_a_document_has_the_price_of_its_own_symbols() -> None:
+    """A model that forgets between documents asks for each what it asks for it alone, and ends are nobody's."""
+    documents = texts(5)
+    case = honest("Order0")
+    for longest in (1000, 50):
+        priced = _priced(case, "here", documents, longest)
+        for index, document in enumerate(documents):
+            alone = case.subject.run(np.array([256, *document])).nats[:longest].sum() / math.log(2)
+            assert priced.bits[index] == pytest.approx(alone)
+            assert priced.bytes[index] == min(len(document), longest)
+        heads = Order2()
+        expected = [heads.cost(document[:longest]) for document in documents]
+        assert priced.logs == pytest.approx(np.log(priced.bits / expected))
 
 
 def test_slices_keep_to_the_sample_and_long_documents_give_their_heads() -> None:

@@ -26,7 +26,7 @@ The exit code is 0 when no check failed and 1 when one did.
 
 Example: `bytegolf verify runs/pocket/model.golf`
 
-Example: `bytegolf verify --predictor submission.py:factory --file weights.bin --budget 16000000 --data data/text`
+Example: `bytegolf verify --predictor submission.py:factory`
 """
 
 CHECK = typer.Option([], help="Run these checks only, e.g. --check T1 --check T7.")

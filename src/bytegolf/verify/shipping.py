@@ -13,8 +13,9 @@ from bytegolf.verify.clean_run import clean_run, shipped_files
 
 
 def undeclared_files(case: Case) -> dict[Path, int]:
-    """Files that the subject wanted in the clean room, are none of Python's or of an installed package, and were
-    not declared: their sizes, as far as they exist. What it may do without a child: nothing.
+    """Sizes of the files that the subject wanted in the clean room, that are there, and that nobody declared.
+
+    Those of Python and of installed packages are free. Without a clean room none is known.
     """
     if case.in_clean_room is None:
         return {}
