@@ -88,4 +88,23 @@ class WholeTextShown(WholeText):
         return np.stack([rows[target] for target in targets])
 
 
-HONEST = [Streaming, CarriesOver, WholeText, WholeTextShown]
+class InLanes:
+    """Three documents at a time, each by a predictor of its own."""
+
+    lanes = 3
+
+    def begin(self, documents: list[int]) -> None:
+        self.each = [Streaming() for _ in documents]
+        for number, one in zip(documents, self.each, strict=True):
+            one.begin(number)
+
+    def probabilities(self) -> np.ndarray:
+        return np.stack([one.probabilities() for one in self.each])
+
+    def observe(self, symbols: np.ndarray) -> None:
+        for one, symbol in zip(self.each, symbols.tolist(), strict=True):
+            if symbol >= 0:
+                one.observe(symbol)
+
+
+HONEST = [Streaming, CarriesOver, InLanes, WholeText, WholeTextShown]

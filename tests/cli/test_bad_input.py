@@ -157,7 +157,10 @@ def test_a_budget_out_of_reach_names_the_smallest_size(lab: Lab, here: Path) -> 
         (["score", "nowhere.golf"], "must be a readable file"),
         (["score", "ARTIFACT", "--data", "stdlb"], "did you mean 'stdlib'"),
         (["score", "ARTIFACT", "--stride", "0"], "Invalid value for '--stride'"),
-        (["score", "ARTIFACT", "--stride", "33", "--no-baselines"], "got stride 33, context 32"),
+        (
+            ["score", "ARTIFACT", "--stride", "33", "--no-baselines"],
+            "stride 33 is larger than the context 32",
+        ),
         (["score", "ARTIFACT", "--device", "tpu"], "unknown device 'tpu'"),
         (["generate", "ARTIFACT", "--temperature", "-1"], "Invalid value for '--temperature'"),
         (["generate", "ARTIFACT", "--top-p", "2"], "Invalid value for '--top-p'"),

@@ -69,7 +69,7 @@ def test_anybody_s_predictor_can_be_examined(lab: Lab, here: Path) -> None:
         (("verify",), "one of them"),
         (("verify", "ARTIFACT", "--predictor", "a:b"), "one of them"),
         (("verify", "ARTIFACT", "--check", "T99"), "unknown check 'T99'"),
-        (("verify", "--predictor", "nothing"), "module:factory"),
+        (("verify", "--predictor", "nothing"), "MODULE:FACTORY"),
         (("verify", "--predictor", "no_such_module:factory"), "no_such_module"),
         (("verify", "ARTIFACT", "-o", "model.dim=8"), "override keys of score"),
         (("verify", "ARTIFACT", "--adapt", "magic"), "magic"),
@@ -100,9 +100,11 @@ def test_scores_tell_how_they_were_made(lab: Lab) -> None:
     isolated, settings, text = score("--documents", "isolated", "--context", "64")
     assert (settings["documents"], settings["context"]) == ("isolated", 64)
     assert "isolated documents" in text
-    adapted, settings, text = score("--adapt", "adamw", "-o", "score.adaptation.chunk=512")
-    assert settings["adaptation"]["chunk"] == 512  # type: ignore[index]
+    adapted, settings, text = score("--adapt", "adamw", "-o", "score.adaptation.chunk=4096")
+    assert settings["adaptation"]["chunk"] == 4096  # type: ignore[index]
     assert "adapted by adamw" in text
-    lora, settings, _ = score("--adapt", "lora", "-o", "score.adaptation.chunk=16")
+    lora, settings, _ = score(
+        "--adapt", "lora", "-o", "score.adaptation.chunk=32", "-o", 'score.adaptation.parts=["head"]'
+    )
     assert settings["documents"] == "isolated"
     assert len({plain, isolated, adapted, lora}) == 4

@@ -172,7 +172,7 @@ def test_small_it_trains_packs_reads_back_and_scores(name: str, library: Dataset
     assert scored.targets == 2999
     assert 0 < scored.bpb < math.log2(VOCAB) * 2999 / text.n_bytes
     documents = [library.tokenizer.decode(document) for document in library.documents("val")]
-    case = Case(PackedSubject(packed, settings, tmp_path / "model.golf"), documents, sample=200)
+    case = Case(PackedSubject(packed, settings, tmp_path / "model.golf"), documents, sample=100)
     assert not [(f.id, f.measured) for f in examine(case) if f.status == "fail"]
 
 

@@ -16,7 +16,6 @@ from bytegolf.score.predictor import ModelPredictor, drive, drive_lanes
 from model_samples import REGISTERED, generic_weights, models, random_ids
 
 TOKENS = np.array([3, 0, 1, 3, 2, 2, 3, 1])  # 3 ends a document
-DOCUMENTS = [TOKENS[0:4], TOKENS[3:7], TOKENS[6:8]]
 
 
 class Diary:
@@ -88,10 +87,12 @@ class OneLane(Lanes):
         super().observe(np.array([symbol]))
 
 
-def test_lanes_score_what_documents_score_one_by_one() -> None:
-    nats = drive_lanes(Lanes(), DOCUMENTS)
-    assert [len(costs) for costs in nats] == [3, 3, 1]
-    assert np.allclose(np.concatenate(nats), drive(OneLane(), TOKENS, 3))
+@given(st.lists(st.integers(0, 3), max_size=30), st.integers(1, 5))
+def test_lanes_score_what_documents_score_one_by_one(symbols: list[int], lanes: int) -> None:
+    tokens, seen = np.array([3, *symbols]), dict[int, np.ndarray]()
+    nats = drive_lanes(Lanes(), tokens, 3, lanes, seen.__setitem__)
+    assert np.allclose(nats, drive(OneLane(), tokens, 3))
+    assert sorted(seen) == list(range(len(symbols)))
 
 
 @pytest.mark.parametrize(("slot", "kind"), REGISTERED)

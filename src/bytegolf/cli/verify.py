@@ -129,7 +129,7 @@ def _of_predictor(
 
     subject = ForeignSubject(load_predictor(spec), spec)
     dataset = datasets.find_or_build(output, data, datasets.DEFAULT_VOCAB, cache)
-    form = "streaming" if subject.streaming else "whole text"
+    form = "lanes" if subject.lanes else "streaming" if subject.streaming else "whole text"
     output.tell(f"{spec}: {form} form, {subject.vocab_size:,} symbols")
     return Case(
         subject,

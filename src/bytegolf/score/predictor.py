@@ -12,7 +12,8 @@ that is not told where documents end has to pay for it. The last document needs 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -67,35 +68,61 @@ def drive(
     target with probability 0 or above 1, IndexError for a symbol outside the distribution.
     """
     scores = Scores(tokens)
+    for target, p in shown(predictor, tokens, end):
+        see(target, p)
+        scores.write(target, cost(p, tokens[target + 1])[None])
+    return scores.complete()
+
+
+def drive_lanes(
+    predictor: LanePredictor,
+    tokens: NDArray[np.integer],
+    end: int,
+    lanes: int,
+    see: See = lambda target, p: None,
+) -> Floats:
+    """As `drive`, up to `lanes` documents at a time."""
+    scores = Scores(tokens)
+    for target, p in shown_in_lanes(predictor, tokens, end, lanes):
+        see(target, p)
+        scores.write(target, cost(p, tokens[target + 1])[None])
+    return scores.complete()
+
+
+def cost(p: Floats, symbol: np.integer | int) -> NDArray[np.float64]:
+    """-ln p[symbol], a number without shape; inf for probability 0, nan for none."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(-np.log(p[symbol]) + 0.0)
+
+
+def shown(predictor: Predictor, tokens: NDArray[np.integer], end: int) -> Iterator[tuple[int, Floats]]:
+    """Each target of tokens[1:] with its distribution; only when that is taken is the symbol shown."""
     document = 0
     predictor.begin(document)
     for target, symbol in enumerate(np.asarray(tokens).tolist()[1:]):
-        p = np.array(predictor.probabilities(), np.float64)
-        see(target, p)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            scores.write(target, -np.log(p[symbol : symbol + 1]) + 0.0)
+        yield target, np.array(predictor.probabilities(), np.float64)
         predictor.observe(symbol)
         if symbol == end:
             document += 1
             predictor.begin(document)
-    return scores.complete()
 
 
-def drive_lanes(predictor: LanePredictor, documents: Sequence[NDArray[np.integer]]) -> list[Floats]:
-    """Costs of each document's targets document[1:], all documents at a time, one lane each."""
-    longest = max((len(document) for document in documents), default=0)
-    streams = np.full((len(documents), longest), -1, np.int64)
-    for lane, document in enumerate(documents):
-        streams[lane, : len(document)] = document
-    books = [Scores(document) for document in documents]
-    predictor.begin(range(len(documents)))
-    for target in range(longest - 1):
-        p = np.array(predictor.probabilities(), np.float64)
-        symbols = streams[:, target + 1]
-        for lane in np.flatnonzero(symbols >= 0).tolist():
-            books[lane].write(target, -np.log(p[lane, symbols[lane]])[None])
-        predictor.observe(symbols)
-    return [book.complete() for book in books]
+def shown_in_lanes(
+    predictor: LanePredictor, tokens: NDArray[np.integer], end: int, lanes: int
+) -> Iterator[tuple[int, Floats]]:
+    """Each target with its distribution, `lanes` documents at a time: their first targets, their second, .."""
+    ids = np.asarray(tokens, np.int64)
+    starts = sorted({0, *np.flatnonzero(ids[:-1] == end).tolist()})
+    spans = list(enumerate(pairwise([*starts, len(ids) - 1])))
+    for group in (spans[i : i + lanes] for i in range(0, len(spans), lanes)):
+        predictor.begin([number for number, _ in group])
+        for step in range(max(stop - first for _, (first, stop) in group)):
+            p = np.array(predictor.probabilities(), np.float64)
+            targets = [first + step if first + step < stop else -1 for _, (first, stop) in group]
+            for lane, target in enumerate(targets):
+                if target >= 0:
+                    yield target, p[lane]
+            predictor.observe(np.array([ids[t + 1] if t >= 0 else -1 for t in targets]))
 
 
 class ModelPredictor:

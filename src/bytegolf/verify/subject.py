@@ -1,13 +1,15 @@
 """What the battery examines: anything that gives the targets of a text their costs, seen from outside.
 
 A subject is run again and again, from nothing each time, on the text and on altered copies of it. It is a packed
-model (verify/packed.py) or somebody else's predictor, in one of two forms:
+model (verify/packed.py) or somebody else's predictor, in one of three forms:
 
     streaming    begin(document), probabilities(), observe(symbol): the contract of score/predictor.py
+    lanes        the same for `lanes` documents at a time: begin(documents), probabilities() -> (lanes, V),
+                 observe(symbols) with -1 where a document is over
     whole text   score(tokens, write): gets the whole stream, as most evaluation code does, and calls
                  write(first_target, nats); optionally distributions(tokens, targets) -> (n, V)
 
-Both may have: vocab_size (257) and end (256); encode(document) -> symbols and pieces, the bytes of every symbol
+All may have: vocab_size (257) and end (256); encode(document) -> symbols and pieces, the bytes of every symbol
 (default: the bytes of the text); bytes_of(tokens) -> bytes that it counts for tokens[1:], in all or one by one;
 claim() -> what it says of itself: any of bpb, bytes, targets, sha256, seconds; carries_over = True when earlier
 documents may change what it says of later ones.
@@ -15,7 +17,7 @@ documents may change what it says of later ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bytegolf.errors import ConfigError
-from bytegolf.score.predictor import Floats
+from bytegolf.score.predictor import Floats, cost, shown, shown_in_lanes
 
 Ids = NDArray[np.int64]
 
@@ -85,8 +87,10 @@ class ForeignSubject:
     def __init__(self, factory: Callable[[], Any], name: str) -> None:
         self.factory, self.name = factory, name
         sample = factory()
-        self.streaming = all(hasattr(sample, word) for word in ("begin", "probabilities", "observe"))
-        if not self.streaming and not hasattr(sample, "score"):
+        asked = all(hasattr(sample, word) for word in ("begin", "probabilities", "observe"))
+        self.lanes = int(getattr(sample, "lanes", 0)) if asked else 0
+        self.streaming = asked and not self.lanes
+        if not asked and not hasattr(sample, "score"):
             raise ConfigError(
                 "a predictor has begin, probabilities and observe, or score(tokens, write)",
                 got=type(sample).__name__,
@@ -95,7 +99,7 @@ class ForeignSubject:
         self.vocab_size = int(getattr(sample, "vocab_size", BYTES_AND_END))
         self.end = int(getattr(sample, "end", self.vocab_size - 1))
         self.carries_over = bool(getattr(sample, "carries_over", False))
-        self.has_distributions = self.streaming or hasattr(sample, "distributions")
+        self.has_distributions = asked or hasattr(sample, "distributions")
         self._tokenizer = sample  # never runs: what it sees of the text cannot reach the ones that do
 
     def encode(self, document: bytes) -> Ids:
@@ -125,8 +129,10 @@ class ForeignSubject:
 
     def run(self, tokens: Ids, keep: Collection[int] = ()) -> Run:
         predictor = self.factory()
+        if self.lanes:
+            return _noted(shown_in_lanes(predictor, tokens, self.end, self.lanes), tokens, set(keep))
         if self.streaming:
-            return _stream(predictor, tokens, self.end, set(keep))
+            return _noted(shown(predictor, tokens, self.end), tokens, set(keep))
         run = _whole(predictor, tokens)
         if not keep or not self.has_distributions:
             return run
@@ -135,23 +141,17 @@ class ForeignSubject:
         return Run(run.nats, run.times, dict(zip(targets, rows, strict=True)))
 
 
-def _stream(predictor: Any, tokens: Ids, end: int, keep: Collection[int]) -> Run:
+def _noted(shown: Iterable[tuple[int, Floats]], tokens: Ids, keep: Collection[int]) -> Run:
     """As score.predictor.drive, but whatever comes is noted: judging it is the battery's part."""
     nats = np.full(len(tokens) - 1, np.nan)
+    times = np.zeros(len(nats), np.int64)
     distributions: dict[int, Floats] = {}
-    document = 0
-    predictor.begin(document)
-    for target, symbol in enumerate(tokens[1:].tolist()):
-        p = np.array(predictor.probabilities(), np.float64)
+    for target, p in shown:
         if target in keep:
             distributions[target] = p
-        with np.errstate(divide="ignore", invalid="ignore"):
-            nats[target] = -np.log(p[symbol])
-        predictor.observe(symbol)
-        if symbol == end:
-            document += 1
-            predictor.begin(document)
-    return Run(nats, np.ones(len(nats), np.int64), distributions)
+        nats[target] = cost(p, tokens[target + 1])
+        times[target] += 1
+    return Run(nats, times, distributions)
 
 
 def _whole(predictor: Any, tokens: Ids) -> Run:
