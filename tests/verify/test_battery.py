@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bytegolf.verify.battery import CHECKS, examine
@@ -37,7 +38,7 @@ DOCUMENTS[1] += "Ünïcödé, 香港".encode()
 
 
 def case(factory: Callable[[], Any], sample: int | None = 500) -> Case:
-    return Case(ForeignSubject(factory, factory.__name__), DOCUMENTS, sample=sample)
+    return Case(ForeignSubject(factory, "subject"), DOCUMENTS, sample=sample)
 
 
 @pytest.mark.parametrize("factory", HONEST)
@@ -71,3 +72,24 @@ def test_a_cheat_with_files_of_its_own_is_caught_likewise(file: Path, tmp_path: 
     (check,) = [check for check in CHECKS if check.id == caught_by]
     (finding,) = examine(examined, [check])
     assert finding.status == "fail", finding
+
+
+class PerByte:
+    """Costs of so many bits for each byte, whatever the text, but `dear` ones above 127."""
+
+    def __init__(self, bits: float, dear: float) -> None:
+        self.nats, self.dear = bits * np.log(2), dear * np.log(2)
+
+    def score(self, tokens: np.ndarray, write: Any) -> None:
+        write(0, np.where(tokens[1:] < 128, self.nats, self.dear))
+
+
+@pytest.mark.parametrize(
+    ("bits", "dear", "found"),
+    [(8.1, 8.1, ""), (3.0, 30.0, "shuffled"), (7.5, 7.5, "random bytes"), (0.5, 30.0, "of xz")],
+)
+def test_each_control_has_its_own_least_cost(bits: float, dear: float, found: str) -> None:
+    (check,) = [check for check in CHECKS if check.id == "T16"]
+    (finding,) = examine(case(lambda: PerByte(bits, dear)), [check])
+    assert (finding.status == "fail") == bool(found), finding
+    assert found in finding.measured
