@@ -36,13 +36,15 @@ class Heads(Declared):
         v_BKTd = _split(v_BTd, self.kv_heads)
         q_BHnd = q_BHnd * self.q_gain.to(q_BHnd.dtype)[:, None, None]
         grouped = self.heads != self.kv_heads
-        if queries < length:
+        if 0 < self.window < length and (queries == length or queries > 2 * self.window):
+            # In blocks, from the first token on: for few queries a mask of all of them and all keys costs less.
+            whole_BHTd = F.pad(q_BHnd, (0, 0, length - queries, 0))
+            out_BHnd = windowed_attention(whole_BHTd, k_BKTd, v_BKTd, self.window)[:, :, -queries:]
+        elif queries < length:
             mask = tail_mask(queries, length, self.window, q_BnD.device)
             out_BHnd = F.scaled_dot_product_attention(
                 q_BHnd, k_BKTd, v_BKTd, attn_mask=mask, enable_gqa=grouped
             )
-        elif 0 < self.window < length:
-            out_BHnd = windowed_attention(q_BHnd, k_BKTd, v_BKTd, self.window)
         else:
             out_BHnd = F.scaled_dot_product_attention(
                 q_BHnd, k_BKTd, v_BKTd, is_causal=True, enable_gqa=grouped
