@@ -83,3 +83,12 @@ def test_an_embedded_corpus_is_kept_under_the_name_of_the_tokenizer(here: Path) 
     answer = call("data", "build", "stdlib", "--tokenizer", "case_bp", "--cache", here)
     assert answer.code == 2
     assert "case_bpe" in answer.err
+
+
+def test_the_referee_counts_original_bytes_too(root: Path) -> None:
+    words = ("verify", root / "run" / "model.golf", "--data", root / "data", "--sample", "200", "--json")
+    answer = call(*words)
+    told = json.loads(answer.out)
+    assert not [check for check in told["checks"] if check["status"] == "fail"]
+    facts = {check["id"]: check["figures"] for check in told["checks"]}
+    assert facts["T7"]["bytes"] == open_dataset(root / "data").manifest.splits.val.bytes

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from bytegolf.numeric.bpb import bits_per_byte
-from bytegolf.verify.causality import largest_difference
-from bytegolf.verify.check import SAME, Case, Check, Outcome
+from bytegolf.verify.check import SAME, Case, Check, Outcome, largest_difference
 
 CLAIM_TOLERANCE = 1e-4  # bpb, since a claim is printed with four digits
 

@@ -6,21 +6,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from bytegolf.score.predictor import Floats
-from bytegolf.verify.check import SAME, Case, Check, Outcome
+from bytegolf.verify.check import SAME, Case, Check, Outcome, largest_difference
 
 CUTS, FULL_CUTS = 6, 32
 # Targets are swapped early in the sample: each swap is a run of its own, up to its place.
 SWAPS, ALTERNATIVES, SWAPPED_BEFORE = 4, 8, 512
-
-
-def largest_difference(a: Floats, b: Floats) -> float:
-    """The largest |a - b|; two costs that are no numbers are equal, one is infinitely far."""
-    if not len(a):
-        return 0.0
-    with np.errstate(invalid="ignore"):
-        apart = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
-    return float(np.max(np.where(np.isnan(apart), np.inf, apart)))
 
 
 def cuts(case: Case, salt: str) -> list[int]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bytegolf.score.predictor import Floats
 from bytegolf.verify.subject import Ids, Run, Subject
 
 # A sample is spread over this many documents, so that it has borders between documents.
@@ -91,6 +92,15 @@ class Case:
     def random(self, salt: str) -> np.random.Generator:
         """A stream of random numbers that depends on the seed and on who asks."""
         return np.random.default_rng([self.seed, *salt.encode()])
+
+
+def largest_difference(a: Floats, b: Floats) -> float:
+    """The largest |a - b|; two costs that are no numbers are equal, one is infinitely far, as are other shapes."""
+    if a.shape != b.shape:
+        return float("inf")
+    with np.errstate(invalid="ignore"):
+        apart = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+    return float(np.max(np.where(np.isnan(apart), np.inf, apart), initial=0.0))
 
 
 @dataclass(frozen=True)

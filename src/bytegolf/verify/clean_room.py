@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bytegolf.score.predictor import Floats
-from bytegolf.verify.check import Case, Check, Outcome
+from bytegolf.verify.check import Case, Check, Outcome, largest_difference
 from bytegolf.verify.clean_run import CleanRun, clean_run
 
 TOLERANCE = 1e-4  # nats a target
@@ -34,7 +33,11 @@ def _alone(case: Case) -> Outcome:
     if run.error is not None:
         troubles.append(run.error)
     if run.nats is not None:
-        largest, identical = _difference(run.nats, case.subject.run(case.tokens).nats)
+        nats = case.subject.run(case.tokens).nats
+        largest, identical = (
+            largest_difference(run.nats, nats),
+            np.array_equal(run.nats, nats, equal_nan=True),
+        )
         figures |= {"largest_difference": largest, "bit_identical": identical}
         if not largest <= TOLERANCE:
             troubles.append(f"costs differ by up to {largest:.3g} nats from those in this process")
@@ -55,16 +58,6 @@ def _packages(paths: Sequence[str]) -> list[str]:
     names = {parts[parts.index("site-packages") + 1] for parts in below if "site-packages" in parts[:-1]}
     names = {name.partition(".")[0] for name in names if not name.endswith(".dist-info")}
     return sorted(names - {"numpy", "__pycache__"})
-
-
-def _difference(a: Floats, b: Floats) -> tuple[float, bool]:
-    """The largest difference, inf where only one has a number; and whether every bit is the same."""
-    if a.shape != b.shape:
-        return float("inf"), False
-    same = (a == b) | (np.isnan(a) & np.isnan(b))
-    with np.errstate(invalid="ignore"):
-        apart = np.where(same, 0.0, np.abs(a - b))
-    return float(np.max(np.nan_to_num(apart, nan=np.inf), initial=0.0)), bool(same.all())
 
 
 def _clock(case: Case) -> Outcome:

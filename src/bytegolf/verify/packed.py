@@ -44,7 +44,8 @@ class PackedSubject:
 
     @cached_property
     def _pieces(self) -> list[bytes]:
-        return [self.packed.tokenizer.decode([symbol]) for symbol in range(self.vocab_size)]
+        # Each by itself: what works on the bytes of others, as an operator on case does, has none.
+        return [self.packed.tokenizer.decoder().decode([symbol]) for symbol in range(self.vocab_size)]
 
     def pieces(self) -> Sequence[bytes]:
         return self._pieces
