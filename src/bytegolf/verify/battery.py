@@ -6,10 +6,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from bytegolf.errors import ConfigError, did_you_mean
-from bytegolf.verify import accounting, causality, clean_room, controls, normalised, provenance, shipping
+from bytegolf.verify import (
+    accounting,
+    causality,
+    clean_room,
+    contract,
+    controls,
+    normalised,
+    provenance,
+    shipping,
+)
 from bytegolf.verify.check import Case, Check, Finding, Outcome
 
-FAMILIES = (normalised, causality, accounting, provenance, clean_room, shipping, controls)
+FAMILIES = (contract, normalised, causality, accounting, provenance, clean_room, shipping, controls)
 CHECKS: list[Check] = sorted(
     (check for family in FAMILIES for check in family.CHECKS), key=lambda check: int(check.id[1:])
 )

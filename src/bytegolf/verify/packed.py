@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bytegolf.config.adaptation import FullWeights
+from bytegolf.config.adaptation import FullWeights, NoAdaptation
 from bytegolf.config.schema import Score as Settings
 from bytegolf.score.bpb import stream_nats
 from bytegolf.score.packed import Packed, load_packed
-from bytegolf.score.predictor import Floats
+from bytegolf.score.predictor import Floats, ModelPredictor, Predictor
 from bytegolf.verify.subject import Ids, Run
 
 
@@ -59,6 +59,18 @@ class PackedSubject:
         backend = self.packed.backend
         nats = stream_nats(backend, tokens, starts, self.settings, keep=keep, see=distributions.__setitem__)
         return Run(nats, np.ones(len(nats), np.int64), distributions)
+
+    def predictor(self) -> Predictor | None:
+        """The same model behind the streaming contract; None with test-time training, which has no such form."""
+        if not isinstance(self.settings.adaptation, NoAdaptation):
+            return None
+        return ModelPredictor(
+            self.packed.backend,
+            bos_id=self.end,
+            context=self.settings.context,
+            stride=self.settings.stride,
+            isolated=self.settings.documents == "isolated",
+        )
 
     def claim(self) -> Mapping[str, Any]:
         return {}
