@@ -18,7 +18,9 @@ from bytegolf.errors import ConfigError
 from bytegolf.model.scored import Scored
 from bytegolf.on_torch.backend import TorchBackend
 from bytegolf.score.adaptive import adaptive_nats, cut, document_nats, document_window
+from bytegolf.score.adaptive_predictor import AdaptivePredictor, DocumentPredictor
 from bytegolf.score.passes import target_nats
+from bytegolf.score.predictor import drive
 from bytegolf.score.windows import Window, plan
 from model_samples import generic_weights, system
 
@@ -306,3 +308,25 @@ def test_only_the_book_of_scores_makes_a_scored_and_only_training_takes_gradient
     }
     assert learners == {"on_torch/backend.py", "on_torch/adapt/full.py", "on_torch/adapt/lora.py"}
     assert not [path for path, text in sources.items() if ".backward()" in text]
+
+
+@EVERY_KIND
+@settings(max_examples=6)
+@given(length=st.integers(2, 60), seed=st.integers(0, 9), chunk=st.integers(3, 9), isolated=st.booleans())
+def test_the_fast_path_scores_what_the_contract_scores(
+    kind: str, length: int, seed: int, chunk: int, isolated: bool
+) -> None:
+    tokens = text_of(length, seed)
+    tokens[0] = BOS
+    options = kind_of(kind, chunk=chunk, epochs=1) if kind != "lora" else kind_of(kind, chunk=chunk)
+    if kind == "lora":
+        predictor = DocumentPredictor(SHARED, options, bos_id=BOS, context=10)
+        slow = drive(predictor, tokens, BOS)
+        fast = document_nats(SHARED, tokens, starts_of(tokens), 10, options)
+    else:
+        sizes = {"context": 10, "stride": 4, "bos_id": BOS, "isolated": isolated}
+        with AdaptivePredictor(SHARED, options, **sizes) as learning:
+            slow = drive(learning, tokens, BOS)
+        starts = starts_of(tokens) if isolated else [0]
+        fast = adaptive_nats(SHARED, tokens, 10, 4, options, starts=starts)
+    assert np.allclose(slow, fast, rtol=0, atol=1e-8)

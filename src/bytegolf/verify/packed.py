@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bytegolf.config.adaptation import FullWeights, NoAdaptation
+from bytegolf.config.adaptation import FullWeights, LoraAdaptation
 from bytegolf.config.schema import Score as Settings
+from bytegolf.score.adaptive_predictor import AdaptivePredictor, DocumentPredictor
 from bytegolf.score.bpb import stream_nats
 from bytegolf.score.packed import Packed, load_packed
 from bytegolf.score.predictor import Floats, ModelPredictor, Predictor
@@ -60,17 +62,19 @@ class PackedSubject:
         nats = stream_nats(backend, tokens, starts, self.settings, keep=keep, see=distributions.__setitem__)
         return Run(nats, np.ones(len(nats), np.int64), distributions)
 
-    def predictor(self) -> Predictor | None:
-        """The same model behind the streaming contract; None with test-time training, which has no such form."""
-        if not isinstance(self.settings.adaptation, NoAdaptation):
-            return None
-        return ModelPredictor(
-            self.packed.backend,
-            bos_id=self.end,
-            context=self.settings.context,
-            stride=self.settings.stride,
-            isolated=self.settings.documents == "isolated",
-        )
+    @contextmanager
+    def predictor(self) -> Iterator[Predictor]:
+        """The same model, scored the same way, behind the streaming contract; for one text."""
+        settings, backend = self.settings, self.packed.backend
+        kind, isolated = settings.adaptation, settings.documents == "isolated"
+        sizes = {"bos_id": self.end, "context": settings.context, "stride": settings.stride}
+        if isinstance(kind, LoraAdaptation):
+            yield DocumentPredictor(backend, kind, bos_id=self.end, context=settings.context)
+        elif isinstance(kind, FullWeights):
+            with AdaptivePredictor(backend, kind, **sizes, isolated=isolated) as learning:
+                yield learning
+        else:
+            yield ModelPredictor(backend, **sizes, isolated=isolated)
 
     def claim(self) -> Mapping[str, Any]:
         return {}
