@@ -41,7 +41,7 @@ def command(
     data: str = typer.Option(datasets.DEFAULT_CORPUS, help="A dataset folder or an embedded corpus."),
     hidden: Path | None = typer.Option(None, help="A dataset whose held-out text nobody has seen, for T14."),
     full: bool = typer.Option(False, "--full", help="All of the text instead of a sample."),
-    sample: int = typer.Option(4096, min=64, help="About how many symbols a run takes."),
+    sample: int = typer.Option(8192, min=64, help="About how many symbols a run takes."),
     check: list[str] = CHECK,
     file: list[Path] = FILE,
     budget: int | None = typer.Option(None, min=1, help="Bytes it may have.  [default: pack.budget]"),
