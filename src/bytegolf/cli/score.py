@@ -25,8 +25,8 @@ The score is bits per byte of the raw text, lower is better.
 The model is the one read back from the file. Each token is predicted once, with a sliding window of `--context`
 tokens that moves by `--stride`; a smaller stride gives every token more context and costs more time. With
 `--adapt` the model learns from text that has its score, never before; docs/scoring.md says what each way is worth.
-When the file lies in its run directory, the unpacked weights are scored too, so that the cost of packing shows. Beside
-it stand general compressors on the same bytes; those that learn from a dictionary get as many bytes of
+When the file lies in its run directory, the unpacked weights are scored too, so that the cost of packing shows.
+Beside it stand general compressors on the same bytes; those that learn from a dictionary get as many bytes of
 training text as the model has.
 
 Example: `bytegolf score runs/pocket/model.golf`
