@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1] / "src" / "bytegolf"
 FLOORS = [
     {"config", "numeric", "registry", "errors", "files", "__init__"},
     {"model", "data", "codec", "artifact"},
-    {"on_torch", "on_mlx", "on_numpy"},
+    {"on_torch", "on_mlx", "on_numpy", "model_file"},
     {"train", "score", "coding"},
     {"verify", "record", "report"},
     {"cli", "presets"},

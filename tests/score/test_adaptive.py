@@ -21,7 +21,7 @@ from bytegolf.score.adaptive import adaptive_nats, cut, document_nats, document_
 from bytegolf.score.adaptive_predictor import AdaptivePredictor, DocumentPredictor
 from bytegolf.score.passes import target_nats
 from bytegolf.score.predictor import drive
-from bytegolf.score.windows import Window, plan
+from bytegolf.numeric.windows import Window, plan
 from model_samples import generic_weights, system
 
 MODEL = system(layers=2, dim=16, hidden=8, buckets=5).model_copy(update={"vocab_size": 20, "context": 6})

@@ -16,7 +16,7 @@ from bytegolf.config.adaptation import FullWeights, LoraAdaptation
 from bytegolf.model.backend import Adapter, Backend, DocumentAdapter, Ids
 from bytegolf.model.scored import Scored, Scores
 from bytegolf.score.passes import Report, See, nothing, score_windows, unseen
-from bytegolf.score.windows import Window, plan
+from bytegolf.numeric.windows import Window, plan
 
 Span = tuple[int, int]  # targets [first, end) of a document
 

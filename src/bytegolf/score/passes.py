@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bytegolf.model.backend import Floats, Ids
 from bytegolf.model.scored import Scores
-from bytegolf.score.windows import Window, plan
+from bytegolf.numeric.windows import Window, plan
 
 # Positions in one forward pass: enough to fill the machine, small enough for its memory.
 TOKENS_PER_BATCH = 16_384
@@ -50,7 +50,7 @@ def target_nats(
     keep: Collection[int] = (),
     see: See = unseen,
 ) -> NDArray[np.float64]:
-    """Negative log-likelihood (targets,) in nats of tokens[1:]; `starts` as in score.windows.plan.
+    """Negative log-likelihood (targets,) in nats of tokens[1:]; `starts` as in numeric.windows.plan.
 
     `see` gets the distributions that the targets in `keep` were scored with.
 

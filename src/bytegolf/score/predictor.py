@@ -126,7 +126,7 @@ def shown_in_lanes(
 
 
 class ModelPredictor:
-    """A backend behind the contract: the windows of score.windows.plan, one forward for every symbol.
+    """A backend behind the contract: the windows of numeric.windows.plan, one forward for every symbol.
 
     Cost: a forward of up to `context` tokens a symbol. This is the definition that score.passes is tested against.
     """

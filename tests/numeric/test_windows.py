@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bytegolf.errors import ConfigError
-from bytegolf.score.windows import Window, plan
+from bytegolf.numeric.windows import Window, plan
 
 SIZES = st.tuples(st.integers(0, 300), st.integers(1, 40), st.integers(1, 40)).filter(lambda s: s[2] <= s[1])
 
