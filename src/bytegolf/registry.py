@@ -17,22 +17,26 @@ HOMES: dict[str, dict[str, str]] = {
         "spec": "bytegolf.model.components",
         "torch": "bytegolf.on_torch.mixers",
         "numpy": "bytegolf.on_numpy.mixers",
+        "exact": "bytegolf.on_numpy.exact.mixers",
     },
     "attention": {
         "spec": "bytegolf.model.components",
         "torch": "bytegolf.on_torch.attention",
         "numpy": "bytegolf.on_numpy.attention",
+        "exact": "bytegolf.on_numpy.exact.attention",
     },
     "mlp": {
         "spec": "bytegolf.model.components",
         "torch": "bytegolf.on_torch.mlp",
         "numpy": "bytegolf.on_numpy.mlp",
+        "exact": "bytegolf.on_numpy.exact.mlp",
     },
     "plan": {"spec": "bytegolf.model.components"},
     "head": {
         "spec": "bytegolf.model.components",
         "torch": "bytegolf.on_torch.head",
         "numpy": "bytegolf.on_numpy.head",
+        "exact": "bytegolf.on_numpy.exact.head",
     },
     "codec": {"spec": "bytegolf.codec"},
     "backend": {"spec": "bytegolf"},
@@ -90,7 +94,7 @@ def names(slot: str) -> list[str]:
 
 
 def lookup(slot: str, name: str, side: str = "spec", where: object = None) -> Any:
-    """The object registered as `name` in `slot`, on one side (`spec`, `torch`, `numpy`).
+    """The object registered as `name` in `slot`, on one side (`spec`, `torch`, `numpy`, `exact`).
 
     Raises ConfigError, with the closest names, when the name is unknown, and when the side has no twin of it.
     """

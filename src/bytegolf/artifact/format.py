@@ -28,7 +28,8 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,18 @@ class StoredTensor:
 
     def weights(self) -> NDArray[np.float32]:
         """The decoded tensor. Raises ArtifactError, naming the tensor, when its blob is no blob of its codec."""
-        try:
+        with self._named():
             return base.get(self.codec).decode(self.blob, self.shape)
+
+    def integers(self) -> base.Integers:
+        """The same as the whole numbers that the blob stores. Raises ArtifactError like `weights`."""
+        with self._named():
+            return base.get(self.codec).integers(self.blob, self.shape)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
         except ArtifactError as error:
             raise ArtifactError(f"tensor {self.name}: {error.rule}", got=error.got) from error
 

@@ -7,6 +7,7 @@ is enough to read its tensors for ever.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +15,18 @@ from numpy.typing import NDArray
 
 from bytegolf.errors import ArtifactError
 from bytegolf.registry import lookup
+
+
+@dataclass(frozen=True)
+class Integers:
+    """A tensor as whole numbers: weight = scales[r] * codes[r, c].
+
+    codes int64 (rows, cols), scales float64 (rows,), rows as in row_scales.py. `decode` gives these products
+    rounded to float32; only ecsq has products that need more than its 24 bits.
+    """
+
+    codes: NDArray[np.int64]
+    scales: NDArray[np.float64]
 
 
 class Codec(Protocol):
@@ -27,6 +40,9 @@ class Codec(Protocol):
 
     def decode(self, blob: bytes, shape: Sequence[int]) -> NDArray[np.float32]:
         """The tensor back, of the given shape. Raises ArtifactError when the blob is not one of this shape."""
+
+    def integers(self, blob: bytes, shape: Sequence[int]) -> Integers:
+        """The same tensor as the whole numbers that the blob stores. Raises ArtifactError like `decode`."""
 
     def nbytes(self, weights: NDArray[np.float32]) -> int:
         """len(encode(weights)), exactly."""

@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bytegolf.codec import gaussian
+from bytegolf.codec.base import Integers
 from bytegolf.codec.entropy import decode_symbols, encode_symbols
 from bytegolf.codec.row_scales import LIMIT, RowScales, expected_bytes, matrix_of, matrix_shape, tensor_of
 
@@ -106,6 +107,11 @@ class Ecsq:
         """quantize_at(weights, steps).dequantize(), bit for bit, in that shape. ArtifactError when damaged."""
         with np.errstate(over="ignore"):
             return tensor_of(self.decode_lattice(blob, shape).dequantize(), shape)
+
+    def integers(self, blob: bytes, shape: Sequence[int]) -> Integers:
+        """The multiples and steps in the blob. Raises ArtifactError when it is damaged."""
+        lattice = self.decode_lattice(blob, shape)
+        return Integers(lattice.multiples.astype(np.int64), lattice.steps.values.astype(np.float64))
 
     def nbytes(self, weights: NDArray[np.float32]) -> int:
         """len(encode(weights)); costs one encoding."""

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bytegolf.codec import gaussian
-from bytegolf.codec.base import check_finite
+from bytegolf.codec.base import Integers, check_finite
 from bytegolf.codec.entropy import decode_halves, encode_halves
+from bytegolf.codec.row_scales import matrix_shape
 from bytegolf.errors import ArtifactError
 
 
@@ -47,6 +48,14 @@ class Fp16:
         if not np.isfinite(halves).all():
             raise ArtifactError("fp16 blobs hold finite values only", got="an infinity or not a number")
         return halves.astype(np.float32).reshape(tuple(shape))
+
+    def integers(self, blob: bytes, shape: Sequence[int]) -> Integers:
+        """Every half is a multiple of 2^-24; a row's scale is the largest power of two that all of it shares."""
+        matrix = self.decode(blob, shape).reshape(matrix_shape(shape)).astype(np.float64)
+        codes = np.ldexp(matrix, 24).astype(np.int64)
+        shared = np.bitwise_or.reduce(codes, axis=1)
+        lowest = np.where(shared == 0, 1, shared & -shared)
+        return Integers(codes // lowest[:, None], np.ldexp(lowest.astype(np.float64), -24))
 
     def nbytes(self, weights: NDArray[np.float32]) -> int:
         """len(encode(weights)); costs one encoding."""

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bytegolf.codec import gaussian
+from bytegolf.codec.base import Integers
 from bytegolf.codec.entropy import decode_symbols, encode_symbols
 from bytegolf.codec.row_scales import RowScales, expected_bytes, matrix_of, matrix_shape, tensor_of
 
@@ -73,6 +74,11 @@ class IntRows:
         """quantize(weights).dequantize(), bit for bit, in the given shape. Raises ArtifactError when damaged."""
         with np.errstate(over="ignore"):
             return tensor_of(self.decode_quantized(blob, shape).dequantize(), shape)
+
+    def integers(self, blob: bytes, shape: Sequence[int]) -> Integers:
+        """The codes and scales in the blob. Raises ArtifactError when it is damaged."""
+        quantized = self.decode_quantized(blob, shape)
+        return Integers(quantized.codes.astype(np.int64), quantized.scales.astype(np.float64))
 
     def nbytes(self, weights: NDArray[np.float32]) -> int:
         """len(encode(weights)); costs one encoding."""

@@ -1,0 +1,31 @@
+"""Exact twin of model.components.gqa."""
+
+from __future__ import annotations
+
+import math
+
+from bytegolf.config.schema import Model
+from bytegolf.model.components.gqa import Gqa as Spec
+from bytegolf.on_numpy.exact.attention.heads import Heads
+from bytegolf.on_numpy.exact.memory import Memory
+from bytegolf.on_numpy.exact.ops import Array, Ops
+from bytegolf.on_numpy.exact.whole import Linear, Tensors
+
+
+class Gqa:
+    """One product for queries, keys and values."""
+
+    def __init__(self, ops: Ops, spec: Spec, model: Model, tensors: Tensors) -> None:
+        width = math.sqrt(model.dim)
+        stored = [tensors[name] for name in ("q", "k", "v")]
+        self._joined = Linear(ops, stored, limit=width, clamp=False, norm=width)
+        self._heads = Heads(ops, spec, model, tensors, self._joined.row_bounds)
+
+    def start(self, lanes: int) -> Memory:
+        return self._heads.start(lanes)
+
+    def __call__(self, x_LTD: Array, memory: Memory, first: int) -> Array:
+        return self._heads(self._joined(x_LTD), memory, first)
+
+    def tables(self) -> list[object]:
+        return self._heads.tables()

@@ -1,0 +1,29 @@
+"""What both heads share: logits through a matrix and the softcap, counted in 1/NAT nat."""
+
+from __future__ import annotations
+
+import math
+
+from bytegolf.config.schema import Model
+from bytegolf.on_numpy.exact.ops import Array, Ops
+from bytegolf.on_numpy.exact.tables import CAP_REACH, CAP_STEPS, cap_table
+from bytegolf.on_numpy.exact.whole import Linear, Stored
+from bytegolf.on_numpy.ops import Floats
+
+
+class Capped:
+    """cap_table[rint(CAP_STEPS z / cap)], z = W x: whole numbers (L, T, V)."""
+
+    def __init__(self, ops: Ops, model: Model, matrix: Stored, cap: float) -> None:
+        width = math.sqrt(model.dim)
+        self._ops, self._steps, self._centre = ops, CAP_STEPS / cap, float(CAP_REACH * CAP_STEPS)
+        self._z = Linear(ops, [matrix], limit=width, clamp=False, norm=width)
+        self._table = ops.array(cap_table(cap))
+
+    def __call__(self, x_LTD: Array) -> Array:
+        place = self._ops.rint(self._z(x_LTD) * self._steps)
+        place = self._ops.clip(place, -self._centre, self._centre)
+        return self._ops.gather(self._table, place + self._centre)
+
+    def tables(self) -> list[Floats]:
+        return [self._ops.numpy(self._table)]

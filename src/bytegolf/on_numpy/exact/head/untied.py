@@ -1,0 +1,16 @@
+"""Exact twin of model.components.untied."""
+
+from __future__ import annotations
+
+from bytegolf.config.schema import Model
+from bytegolf.model.components.untied import Untied as Spec
+from bytegolf.on_numpy.exact.head.capped import Capped
+from bytegolf.on_numpy.exact.ops import Ops
+from bytegolf.on_numpy.exact.whole import Stored, Tensors
+
+
+class Untied(Capped):
+    """W is a matrix of its own."""
+
+    def __init__(self, ops: Ops, spec: Spec, model: Model, tensors: Tensors, embedding: Stored) -> None:
+        super().__init__(ops, model, tensors["weight"], spec.softcap)

@@ -1,0 +1,101 @@
+"""The few array operations of the exact arithmetic, and numpy as their first executor.
+
+Every value is a float64. A sum (`@`, `dot`, `total`) is taken over whole numbers only, with a bound below 2^53 on
+the sum of magnitudes, so that every partial sum is exact and no order of summation, no batch shape, no fused
+multiply-add inside a kernel changes it. All else is one IEEE operation an element (+, -, *, /, sqrt), rounding to
+a whole number, a comparison or a gather. Nothing may fuse two of these: no compilation of this code.
+
+Another executor (torch, on any device with float64) supplies the same names; arrays must also know + - * / @,
+comparison, basic indexing, `reshape`, `swapaxes` and `shape`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = Any  # of the executor: numpy.ndarray, or torch.Tensor
+
+
+class Ops(Protocol):
+    """What an executor supplies. `Array` is its own kind of array, float64 unless said otherwise."""
+
+    def array(self, values: NDArray[np.float64]) -> Array: ...
+    def numpy(self, x: Array) -> NDArray[np.float64]: ...
+    def rint(self, x: Array) -> Array: ...
+    def floor(self, x: Array) -> Array: ...
+    def sqrt(self, x: Array) -> Array: ...
+    def clip(self, x: Array, low: float, high: float) -> Array: ...
+    def total(self, x: Array) -> Array: ...
+    def dot(self, x: Array, y: Array) -> Array: ...
+    def max(self, x: Array) -> Array: ...
+    def argmax(self, x: Array) -> Array: ...
+    def gather(self, table: Array, index: Array) -> Array: ...
+    def rows(self, table: Array, index: NDArray[np.int64]) -> Array: ...
+    def masked(self, x: Array, hidden: Array, value: float) -> Array: ...
+    def mask(self, values: NDArray[np.bool_]) -> Array: ...
+    def concat(self, parts: list[Array], axis: int) -> Array: ...
+    def zeros(self, shape: tuple[int, ...]) -> Array: ...
+    def contiguous(self, x: Array) -> Array: ...
+    def add_at(self, x: Array, index: Array, value: Array) -> Array: ...
+
+
+class NumpyOps:
+    """numpy; sums, maxima and gathers go over the last axis."""
+
+    def array(self, values: NDArray[np.float64]) -> Array:
+        return np.ascontiguousarray(values, dtype=np.float64)
+
+    def numpy(self, x: Array) -> NDArray[np.float64]:
+        return np.asarray(x)
+
+    rint = staticmethod(np.rint)
+    floor = staticmethod(np.floor)
+    sqrt = staticmethod(np.sqrt)
+
+    def clip(self, x: Array, low: float, high: float) -> Array:
+        return np.minimum(np.maximum(x, low), high)
+
+    def total(self, x: Array) -> Array:
+        return np.add.reduce(x, axis=-1)
+
+    def dot(self, x: Array, y: Array) -> Array:
+        return np.vecdot(x, y)
+
+    def max(self, x: Array) -> Array:
+        return np.maximum.reduce(x, axis=-1)
+
+    def argmax(self, x: Array) -> Array:
+        """The first of the largest."""
+        return x.argmax(axis=-1)
+
+    def gather(self, table: Array, index: Array) -> Array:
+        """table[index] of a one-dimensional table; index holds whole numbers as float64."""
+        return table.take(index.astype(np.int64), mode="clip")  # "raise" would buffer; callers clip
+
+    def rows(self, table: Array, index: NDArray[np.int64]) -> Array:
+        return table.take(index, axis=0)
+
+    def masked(self, x: Array, hidden: Array, value: float) -> Array:
+        """x, with `value` where hidden."""
+        return np.where(hidden, value, x)
+
+    def mask(self, values: NDArray[np.bool_]) -> Array:
+        return values
+
+    def concat(self, parts: list[Array], axis: int) -> Array:
+        return np.concatenate(parts, axis=axis)
+
+    def zeros(self, shape: tuple[int, ...]) -> Array:
+        return np.zeros(shape)
+
+    def contiguous(self, x: Array) -> Array:
+        return np.ascontiguousarray(x)
+
+    def add_at(self, x: Array, index: Array, value: Array) -> Array:
+        """x, in place, with `value` added at one index of the last axis each."""
+        flat = x.reshape(-1, x.shape[-1])
+        flat[np.arange(len(flat)), index.reshape(-1)] += value.reshape(-1)
+        return x

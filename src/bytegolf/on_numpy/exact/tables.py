@@ -1,0 +1,154 @@
+"""Integer tables of exp, tanh, sigmoid, sine and cosine, made without libm: the same on every machine.
+
+A seed value (exp(-1/1024), an angle's sine) comes from `decimal`, whose functions are correctly rounded; the rest
+follows by products of fixed-point integers of 128 bits. So each entry is specified to the last bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+NAT = 1024  # logits and scores are counted in 1/1024 nat
+CAP_STEPS, CAP_REACH = 1 << 13, 8  # tanh is tabulated at k / CAP_STEPS up to CAP_REACH; beyond, it is 1 - 2e-7
+ANGLE_BITS = 40  # of the sines and cosines
+SPAN = 256  # positions between the coarse angles
+
+_BITS = 128
+_ONE = 1 << _BITS
+_CONTEXT = Context(prec=60, rounding=ROUND_HALF_EVEN, Emin=-999_999, Emax=999_999)
+
+
+def exp_table(bits: int) -> Floats:
+    """e_n = rint(2^bits exp(-n / NAT)) for n = 0, 1, ..., down to the first 0, which is the last entry."""
+    return _frozen(_exp_table(bits))
+
+
+@lru_cache(maxsize=8)
+def _exp_table(bits: int) -> tuple[int, ...]:
+    with localcontext(_CONTEXT):
+        ratio = _fixed((Decimal(-1) / NAT).exp())
+    half, power, values = 1 << (_BITS - 1), _ONE, [1 << bits]
+    while values[-1]:
+        power = power * ratio >> _BITS
+        values.append((power * (1 << bits) + half) >> _BITS)
+    return tuple(values)
+
+
+def cap_table(cap: float) -> Floats:
+    """c_k = floor(cap NAT tanh(k / CAP_STEPS) + 1/2) for k = 0 .. CAP_REACH CAP_STEPS, mirrored to -k before it.
+
+    Entry k + CAP_REACH CAP_STEPS belongs to x = k cap / CAP_STEPS, so cap tanh(x / cap) is counted in 1 / NAT.
+    """
+    return _frozen(_cap_table(cap))
+
+
+@lru_cache(maxsize=4)
+def _cap_table(cap: float) -> tuple[int, ...]:
+    with localcontext(_CONTEXT):
+        ratio = _fixed((Decimal(-2) / CAP_STEPS).exp())
+    numerator, denominator = cap.as_integer_ratio()
+    power, values = _ONE, []
+    for _ in range(CAP_REACH * CAP_STEPS + 1):  # tanh y = (1 - q) / (1 + q), q = exp(-2 y)
+        top, bottom = 2 * NAT * numerator * (_ONE - power), denominator * (_ONE + power)
+        values.append((top + bottom) // (2 * bottom))
+        power = power * ratio >> _BITS
+    return (*(-v for v in reversed(values[1:])), *values)
+
+
+def sigmoid(x: Floats) -> Floats:
+    """rint(2^30 / (1 + exp(-x))) / 2^30 of each element."""
+    with localcontext(_CONTEXT):
+        values = [(1 << 30) / (1 + (-Decimal(v)).exp()) for v in x.ravel().tolist()]
+        whole = [int(v.to_integral_value()) for v in values]
+    return np.ldexp(np.array(whole, np.float64).reshape(x.shape), -30)
+
+
+class Angles:
+    """cos and sin of t base^(-2i/r), i < r / 2, for positions t = 0, 1, ...
+
+    With t = SPAN a + b both come from tables of SPAN a and b by the addition theorem, one IEEE operation at a time:
+    cos = cos_a cos_b - sin_a sin_b, sin = sin_a cos_b + cos_a sin_b. The tables are multiples of 2^-ANGLE_BITS.
+    """
+
+    def __init__(self, base: float, rotated: int) -> None:
+        with localcontext(_CONTEXT):
+            turns = [Decimal(base) ** (Decimal(-2 * i) / rotated) for i in range(rotated // 2)]
+            self._turn = [(_fixed(c), _fixed(s)) for c, s in map(_cos_sin, turns)]
+        fine = self._powers(self._turn, [(_ONE, 0)] * len(self._turn), SPAN + 1)
+        self._stride = fine[SPAN]
+        self._fine = _cosines(fine[:SPAN])
+        self._coarse = [[(_ONE, 0)] * len(self._turn)]
+
+    def at(self, first: int, count: int) -> tuple[Floats, Floats]:
+        """(cos, sin) of positions first .. first + count - 1, each (count, r / 2)."""
+        begin, end = first // SPAN, (first + count - 1) // SPAN + 1
+        while len(self._coarse) < end:
+            self._coarse.append(_turned(self._coarse[-1], self._stride))
+        (cos_a, sin_a), (cos_b, sin_b) = _cosines(self._coarse[begin:end]), self._fine
+        cos_a, sin_a = cos_a[:, None], sin_a[:, None]
+        cos, sin = cos_a * cos_b - sin_a * sin_b, sin_a * cos_b + cos_a * sin_b
+        cut = slice(first - begin * SPAN, first - begin * SPAN + count)
+        return cos.reshape(-1, len(self._turn))[cut], sin.reshape(-1, len(self._turn))[cut]
+
+    def tables(self) -> list[Floats]:
+        """What `at` is made of, for `digest`."""
+        return [*self._fine, *_cosines([self._stride])]
+
+    @staticmethod
+    def _powers(
+        turn: list[tuple[int, int]], start: list[tuple[int, int]], count: int
+    ) -> list[list[tuple[int, int]]]:
+        powers = [start]
+        while len(powers) < count:
+            powers.append(_turned(powers[-1], turn))
+        return powers
+
+
+def digest(tables: Iterable[Floats]) -> bytes:
+    """sha256 of the tables as little-endian float64, each preceded by its length as u64."""
+    found = hashlib.sha256()
+    for table in tables:
+        found.update(table.size.to_bytes(8, "little") + table.astype("<f8").tobytes())
+    return found.digest()
+
+
+def _turned(z: list[tuple[int, int]], by: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    return [
+        ((c * d - s * e) >> _BITS, (c * e + s * d) >> _BITS) for (c, s), (d, e) in zip(z, by, strict=True)
+    ]
+
+
+def _cosines(rows: list[list[tuple[int, int]]]) -> tuple[Floats, Floats]:
+    shift, half = _BITS - ANGLE_BITS, 1 << (_BITS - ANGLE_BITS - 1)
+    whole = np.array([[[(v + half) >> shift for v in z] for z in row] for row in rows], np.float64)
+    whole = np.ldexp(whole.reshape(len(rows), -1, 2), -ANGLE_BITS)
+    return np.ascontiguousarray(whole[..., 0]), np.ascontiguousarray(whole[..., 1])
+
+
+def _cos_sin(angle: Decimal) -> tuple[Decimal, Decimal]:
+    """By their series; 0 < angle <= 1."""
+    cos, sin, term, n = Decimal(0), Decimal(0), Decimal(1), 0
+    while abs(term) > Decimal(10) ** -55:
+        cos += term
+        sin += term * angle / (n + 1)
+        term = -term * angle * angle / ((n + 1) * (n + 2))
+        n += 2
+    return cos, sin
+
+
+def _fixed(value: Decimal) -> int:
+    return int((value * _ONE).to_integral_value())
+
+
+def _frozen(values: tuple[int, ...]) -> Floats:
+    table = np.array(values, np.float64)
+    table.setflags(write=False)
+    return table
