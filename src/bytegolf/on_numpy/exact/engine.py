@@ -86,7 +86,6 @@ class Exact:
         head = registry.lookup("head", model.head.kind, "exact")
         self._head = head(self._ops, model.head, model, _under(stored, "head"), self._embedding)
         self._exp = self._ops.array(exp_table(_EXP_BITS))
-        self._beyond = float(self._exp.shape[0] - 1)
 
     def identity(self) -> bytes:
         """sha256 over the version of the arithmetic and every table in use: equal where the integers are equal."""
@@ -101,7 +100,7 @@ class Exact:
         return State(mixers, [self._layers[s.layer].attention.start(lanes) for s in self._steps], lanes)
 
     def read(self, state: State, ids_LT: NDArray[np.integer]) -> Array:
-        """Read T more tokens in every lane -> the normed stream (L, T, D) that `logits` and `frequencies` take.
+        """Read T more tokens in every lane -> the normed stream (L, T, D) that `logits` and `extras` take.
 
         Cost: two operations a weight and token, and the attention.
         """
@@ -121,23 +120,21 @@ class Exact:
         return self._norm(x_LTD)
 
     def logits(self, x_LTD: Array) -> Array:
-        """Whole numbers (L, T, V): the logits of the next token in 1/1024 nat."""
+        """int64 (L, T, V): the logits of the next token in 1/1024 nat."""
         return self._head(x_LTD)
 
-    def frequencies(self, x_LTD: Array) -> Array:
-        """Whole numbers (L, T, V), each at least 1, that sum to 2^24: how likely each token is to come next.
+    def extras(self, x_LTD: Array) -> Array:
+        """Whole numbers (L, T, V) >= 0 that sum to 2^24 - V: frequencies less the one that every token has.
 
-        e = exp_table[max - logit]; f = 1 + floor(e ((2^24 - V) / sum e)); what is left over goes to the first of
+        e = exp_table[max - logit]; extra = floor(e ((2^24 - V) / sum e)); what is left over goes to the first of
         the largest. The floors sum to at most 2^24 - V: the quotient and the products are each off by at most one
         part in 2^53.
         """
         ops, logits_LTV = self._ops, self.logits(x_LTD)
-        nats_LTV = ops.clip(ops.max(logits_LTV)[..., None] - logits_LTV, 0.0, self._beyond)
-        e_LTV = ops.gather(self._exp, nats_LTV)
+        e_LTV = ops.gather(self._exp, ops.max(logits_LTV)[..., None] - logits_LTV)
         free = float(TOTAL - self.model.vocab_size)
-        f_LTV = ops.floor(e_LTV * (free / ops.total(e_LTV))[..., None])
-        left_LT = free - ops.total(f_LTV)
-        return ops.add_at(f_LTV + 1.0, ops.argmax(logits_LTV), left_LT)
+        extra_LTV = ops.floor(e_LTV * (free / ops.total(e_LTV))[..., None])
+        return ops.add_at(extra_LTV, ops.argmax(logits_LTV), free - ops.total(extra_LTV))
 
     def numpy(self, x: Array) -> NDArray[np.float64]:
         """An array of the executor as one of numpy."""

@@ -1,6 +1,6 @@
 """The few array operations of the exact arithmetic, and numpy as their first executor.
 
-Every value is a float64. A sum (`@`, `dot`, `total`) is taken over whole numbers only, with a bound below 2^53 on
+Every value is a float64, or an int64 that came from a table or goes into one. A sum (`@`, `dot`, `total`) is taken over whole numbers only, with a bound below 2^53 on
 the sum of magnitudes, so that every partial sum is exact and no order of summation, no batch shape, no fused
 multiply-add inside a kernel changes it. All else is one IEEE operation an element (+, -, *, /, sqrt), rounding to
 a whole number, a comparison or a gather. Nothing may fuse two of these: no compilation of this code.
@@ -22,8 +22,8 @@ Array = Any  # of the executor: numpy.ndarray, or torch.Tensor
 class Ops(Protocol):
     """What an executor supplies. `Array` is its own kind of array, float64 unless said otherwise."""
 
-    def array(self, values: NDArray[np.float64]) -> Array: ...
-    def numpy(self, x: Array) -> NDArray[np.float64]: ...
+    def array(self, values: NDArray[Any]) -> Array: ...
+    def numpy(self, x: Array) -> NDArray[Any]: ...
     def rint(self, x: Array) -> Array: ...
     def floor(self, x: Array) -> Array: ...
     def sqrt(self, x: Array) -> Array: ...
@@ -32,6 +32,7 @@ class Ops(Protocol):
     def dot(self, x: Array, y: Array) -> Array: ...
     def max(self, x: Array) -> Array: ...
     def argmax(self, x: Array) -> Array: ...
+    def index(self, x: Array) -> Array: ...
     def gather(self, table: Array, index: Array) -> Array: ...
     def rows(self, table: Array, index: NDArray[np.int64]) -> Array: ...
     def masked(self, x: Array, hidden: Array, value: float) -> Array: ...
@@ -45,10 +46,10 @@ class Ops(Protocol):
 class NumpyOps:
     """numpy; sums, maxima and gathers go over the last axis."""
 
-    def array(self, values: NDArray[np.float64]) -> Array:
-        return np.ascontiguousarray(values, dtype=np.float64)
+    def array(self, values: NDArray[Any]) -> Array:
+        return np.ascontiguousarray(values)
 
-    def numpy(self, x: Array) -> NDArray[np.float64]:
+    def numpy(self, x: Array) -> NDArray[Any]:
         return np.asarray(x)
 
     rint = staticmethod(np.rint)
@@ -56,7 +57,7 @@ class NumpyOps:
     sqrt = staticmethod(np.sqrt)
 
     def clip(self, x: Array, low: float, high: float) -> Array:
-        return np.minimum(np.maximum(x, low), high)
+        return x.clip(low, high)
 
     def total(self, x: Array) -> Array:
         return np.add.reduce(x, axis=-1)
@@ -71,9 +72,13 @@ class NumpyOps:
         """The first of the largest."""
         return x.argmax(axis=-1)
 
+    def index(self, x: Array) -> Array:
+        """Whole numbers, below 2^62 in magnitude, as int64."""
+        return x.astype(np.int64)
+
     def gather(self, table: Array, index: Array) -> Array:
-        """table[index] of a one-dimensional table; index holds whole numbers as float64."""
-        return table.take(index.astype(np.int64), mode="clip")  # "raise" would buffer; callers clip
+        """table[index] of a one-dimensional table; an int64 index beyond an end means that end."""
+        return table.take(index, mode="clip")
 
     def rows(self, table: Array, index: NDArray[np.int64]) -> Array:
         return table.take(index, axis=0)

@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 NAT = 1024  # logits and scores are counted in 1/1024 nat
-CAP_STEPS, CAP_REACH = 1 << 13, 8  # tanh is tabulated at k / CAP_STEPS up to CAP_REACH; beyond, it is 1 - 2e-7
+CAP_STEPS, CAP_REACH = (
+    1 << 13,
+    8,
+)  # tanh is tabulated at k / CAP_STEPS up to CAP_REACH; beyond, it is 1 - 2e-7
 ANGLE_BITS = 40  # of the sines and cosines
 SPAN = 256  # positions between the coarse angles
 
@@ -42,12 +45,12 @@ def _exp_table(bits: int) -> tuple[int, ...]:
     return tuple(values)
 
 
-def cap_table(cap: float) -> Floats:
+def cap_table(cap: float) -> NDArray[np.int64]:
     """c_k = floor(cap NAT tanh(k / CAP_STEPS) + 1/2) for k = 0 .. CAP_REACH CAP_STEPS, mirrored to -k before it.
 
-    Entry k + CAP_REACH CAP_STEPS belongs to x = k cap / CAP_STEPS, so cap tanh(x / cap) is counted in 1 / NAT.
+    int64. Entry k + CAP_REACH CAP_STEPS belongs to x = k cap / CAP_STEPS; cap tanh(x / cap) is counted in 1 / NAT.
     """
-    return _frozen(_cap_table(cap))
+    return _frozen(_cap_table(cap)).astype(np.int64)
 
 
 @lru_cache(maxsize=4)
@@ -85,18 +88,17 @@ class Angles:
         fine = self._powers(self._turn, [(_ONE, 0)] * len(self._turn), SPAN + 1)
         self._stride = fine[SPAN]
         self._fine = _cosines(fine[:SPAN])
-        self._coarse = [[(_ONE, 0)] * len(self._turn)]
+        self._next = [(_ONE, 0)] * len(self._turn)
+        self._cos = self._sin = np.empty((0, len(self._turn)))
 
     def at(self, first: int, count: int) -> tuple[Floats, Floats]:
-        """(cos, sin) of positions first .. first + count - 1, each (count, r / 2)."""
-        begin, end = first // SPAN, (first + count - 1) // SPAN + 1
-        while len(self._coarse) < end:
-            self._coarse.append(_turned(self._coarse[-1], self._stride))
-        (cos_a, sin_a), (cos_b, sin_b) = _cosines(self._coarse[begin:end]), self._fine
-        cos_a, sin_a = cos_a[:, None], sin_a[:, None]
-        cos, sin = cos_a * cos_b - sin_a * sin_b, sin_a * cos_b + cos_a * sin_b
-        cut = slice(first - begin * SPAN, first - begin * SPAN + count)
-        return cos.reshape(-1, len(self._turn))[cut], sin.reshape(-1, len(self._turn))[cut]
+        """(cos, sin) of positions first .. first + count - 1, each (count, r / 2). What was asked for is kept."""
+        while len(self._cos) < first + count:
+            (cos_a, sin_a), (cos_b, sin_b) = _cosines([self._next]), self._fine
+            self._cos = np.concatenate((self._cos, cos_a * cos_b - sin_a * sin_b))
+            self._sin = np.concatenate((self._sin, sin_a * cos_b + cos_a * sin_b))
+            self._next = _turned(self._next, self._stride)
+        return self._cos[first : first + count], self._sin[first : first + count]
 
     def tables(self) -> list[Floats]:
         """What `at` is made of, for `digest`."""
@@ -112,7 +114,7 @@ class Angles:
         return powers
 
 
-def digest(tables: Iterable[Floats]) -> bytes:
+def digest(tables: Iterable[NDArray[np.float64] | NDArray[np.int64]]) -> bytes:
     """sha256 of the tables as little-endian float64, each preceded by its length as u64."""
     found = hashlib.sha256()
     for table in tables:

@@ -117,7 +117,8 @@ class Linear:
         x = self._ops.rint(x * self._step)
         if self._most is not None:
             x = self._ops.clip(x, -self._most, self._most)
-        return (x @ self._codes) * self._factors
+        y = (x.reshape(-1, x.shape[-1]) @ self._codes) * self._factors  # one product, however many lanes
+        return y.reshape(*x.shape[:-1], -1)
 
 
 def _lengths(codes: Floats) -> Floats:

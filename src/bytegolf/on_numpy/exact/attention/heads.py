@@ -48,7 +48,6 @@ class Heads:
         self._factors = ops.array(factors)
         self._to_nats = pow2(-2 * score) * NAT / math.sqrt(self._size)
         self._exp = ops.array(exp_table(WEIGHT_BITS))
-        self._beyond = float(self._exp.shape[0] - 1)
 
         proven = float(rows[turned:].max(initial=0.0))
         self._clamps = proven > VALUE
@@ -72,15 +71,18 @@ class Heads:
         split = joined.reshape(lanes, new, -1, size)
         turned = self._turned(split[:, :, : self._spec.heads + kv_heads], first)
         q = turned[:, :, : self._spec.heads].reshape(lanes, new, kv_heads, group, size)
-        q = self._ops.contiguous(q.swapaxes(1, 2).swapaxes(2, 3)).reshape(lanes, kv_heads, group * new, size)
+        if new > 1:  # one new token lies in this order already
+            q = self._ops.contiguous(q.swapaxes(1, 2).swapaxes(2, 3))
+        q = q.reshape(lanes, kv_heads, group * new, size)
         v = self._ops.rint(split[:, :, self._spec.heads + kv_heads :] * pow2(self._value_bits))
         if self._clamps:
             v = self._ops.clip(v, -self._most, self._most)
         k_LKNd, v_LKNd = self._remember(memory, turned[:, :, self._spec.heads :], v)
         scores = q @ k_LKNd.swapaxes(2, 3)
-        out = self._mix(scores, v_LKNd, new)
-        out = out.reshape(lanes, kv_heads, group, new, size).swapaxes(2, 3).swapaxes(1, 2)
-        return self._proj(self._ops.contiguous(out).reshape(lanes, new, -1))
+        out = self._mix(scores, v_LKNd, new).reshape(lanes, kv_heads, group, new, size)
+        if new > 1:
+            out = self._ops.contiguous(out.swapaxes(2, 3).swapaxes(1, 2))
+        return self._proj(out.reshape(lanes, new, -1))
 
     def _turned(self, x: Array, first: int) -> Array:
         """Normed, rotated, times the gain of the head, as whole numbers; x (L, T, H + K, d)."""
@@ -125,7 +127,7 @@ class Heads:
             keys, group = scores.shape[3], scores.shape[2] // new
             scores = ops.masked(scores, ops.mask(self._hidden(new, keys, group)), -pow2(60))
         nats = ops.rint((ops.max(scores)[..., None] - scores) * self._to_nats)
-        weights = ops.gather(self._exp, ops.clip(nats, 0.0, self._beyond))
+        weights = ops.gather(self._exp, ops.index(nats))
         return (weights @ v_LKNd) / ops.total(weights)[..., None]
 
     def _hidden(self, new: int, keys: int, group: int) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bytegolf.config.schema import Model
 from bytegolf.on_numpy.exact.ops import Array, Ops
 from bytegolf.on_numpy.exact.tables import CAP_REACH, CAP_STEPS, cap_table
 from bytegolf.on_numpy.exact.whole import Linear, Stored
-from bytegolf.on_numpy.ops import Floats
 
 
 class Capped:
-    """cap_table[rint(CAP_STEPS z / cap)], z = W x: whole numbers (L, T, V)."""
+    """cap_table[rint(CAP_STEPS z / cap)], z = W x: int64 (L, T, V)."""
 
     def __init__(self, ops: Ops, model: Model, matrix: Stored, cap: float) -> None:
         width = math.sqrt(model.dim)
@@ -21,9 +23,8 @@ class Capped:
         self._table = ops.array(cap_table(cap))
 
     def __call__(self, x_LTD: Array) -> Array:
-        place = self._ops.rint(self._z(x_LTD) * self._steps)
-        place = self._ops.clip(place, -self._centre, self._centre)
-        return self._ops.gather(self._table, place + self._centre)
+        place = self._ops.rint(self._z(x_LTD) * self._steps) + self._centre
+        return self._ops.gather(self._table, self._ops.index(place))
 
-    def tables(self) -> list[Floats]:
+    def tables(self) -> list[NDArray[np.int64]]:
         return [self._ops.numpy(self._table)]
