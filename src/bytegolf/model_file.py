@@ -32,7 +32,7 @@ def open_model(path: Path) -> ModelFile:
 
 
 def model_of(data: bytes, where: object = None) -> ModelFile:
-    """The model file in `data`; `where` names it in errors. Raises as `open_model` does; weights are not decoded."""
+    """The model file in `data`, its weights still coded; `where` names it in errors. Raises as `open_model`."""
     artifact = from_bytes(data, where=where)
     config = resolve(dict(artifact.config), where=where)
     try:

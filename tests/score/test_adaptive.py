@@ -16,12 +16,12 @@ from pydantic import TypeAdapter
 from bytegolf.config.adaptation import Adaptation
 from bytegolf.errors import ConfigError
 from bytegolf.model.scored import Scored
+from bytegolf.numeric.windows import Window, plan
 from bytegolf.on_torch.backend import TorchBackend
 from bytegolf.score.adaptive import adaptive_nats, cut, document_nats, document_window
 from bytegolf.score.adaptive_predictor import AdaptivePredictor, DocumentPredictor
 from bytegolf.score.passes import target_nats
 from bytegolf.score.predictor import drive
-from bytegolf.numeric.windows import Window, plan
 from model_samples import generic_weights, system
 
 MODEL = system(layers=2, dim=16, hidden=8, buckets=5).model_copy(update={"vocab_size": 20, "context": 6})

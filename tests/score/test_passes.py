@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from bytegolf.config.schema import Model
 from bytegolf.model.scored import ScoringError
+from bytegolf.numeric.windows import Window, plan
 from bytegolf.on_numpy import forward
 from bytegolf.on_torch import backend as backend_module
 from bytegolf.on_torch.backend import TorchBackend
 from bytegolf.score import passes
 from bytegolf.score.passes import score_windows, target_nats
-from bytegolf.numeric.windows import Window, plan
 from model_samples import REGISTERED, generic_weights, models, random_ids, system
 
 MODEL = system(layers=2, dim=16, hidden=8, buckets=5).model_copy(update={"vocab_size": 20, "context": 6})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +28,8 @@ Ids = NDArray[np.int64]
 class ExactCoder:
     """The BlockCoder of a model file. A block is a row of tokens: BOS, which is not coded, then its text.
 
-    Documents inside a block are parted by BOS, which is coded like any token. A token sees at most `context` tokens
-    of its block, by windows that move by `stride` (numeric/windows.py). Raises as `Exact` does.
+    Documents inside a block are parted by BOS, which is coded like any token. A token sees at most `context`
+    tokens of its block, by windows that move by `stride` (numeric/windows.py). Raises as `Exact` does.
     """
 
     def __init__(self, file: ModelFile, context: int, stride: int, ops: Ops | None = None) -> None:
@@ -49,8 +50,8 @@ class ExactCoder:
                 for lane, row_extras in zip(alive, extras, strict=True):
                     lanes[lane].write(at + first, row_extras)
             report(sum(min(count, lanes[lane].targets - at) for lane in alive))
-        for i, lane in lanes.items():
-            coded[i] = lane.finish()
+        for i in lanes:
+            coded[i] = lanes[i].finish()
         return coded
 
     def decode(self, blocks: Sequence[Coded], report: Report = nothing) -> list[bytes | None]:
@@ -119,9 +120,9 @@ class ExactCoder:
 
     def _tokens(self, text: Text) -> Ids:
         borders = [0, *text.starts, len(text.data)]
-        rows = []
-        for begin, end in zip(borders, borders[1:], strict=False):
-            rows += [[self._tokenizer.bos_id], self._tokenizer.encode(text.data[begin:end])]
+        rows: list[NDArray[np.integer]] = []
+        for begin, end in pairwise(borders):
+            rows += [np.array([self._tokenizer.bos_id]), self._tokenizer.encode(text.data[begin:end])]
         return np.concatenate(rows).astype(np.int64)
 
     def _bytes(self, row: Ids) -> bytes | None:
@@ -167,7 +168,7 @@ class _Reader:
         self._decoder, self._left = Decoder(block.payload), 8.0 * len(block.payload) + _SLACK_BITS
 
     def read(self, extras: NDArray[np.float32]) -> int:
-        """The next token, with the distribution (1, V); 0, and `sound` no more, when the payload does not hold it."""
+        """The next token, with the distribution (1, V). When the payload does not hold one: 0, and not `sound`."""
         try:
             symbol = self._decoder.decode(extras)
         except ValueError:

@@ -1,9 +1,10 @@
 """The range coder of constriction, driven by whole numbers, and the shortest bytes that end its stream.
 
-A distribution is given as frequencies f_i >= 1 that sum to 2^24, less one each: `extras` f_i - 1. That is exactly how
-`Categorical(perfect=False)` reads its weights: it gives every symbol 1 and shares 2^24 - n by the weights, which here
-already sum to 2^24 - n, so its factor is 1 and its sums are whole numbers below 2^24, exact in float32. The bytes
-are the big-endian words of the coder; whatever lies beyond their end counts as zeros.
+A distribution is given as frequencies f_i >= 1 that sum to 2^24, less one each: `extras` f_i - 1. That is
+exactly how `Categorical(perfect=False)` reads its weights: it gives every symbol 1 and shares 2^24 - n by the
+weights, which here already sum to 2^24 - n, so its factor is 1 and its sums are whole numbers below 2^24,
+exact in float32. The bytes are the big-endian words of the coder; whatever lies beyond their end counts as
+zeros.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ class Encoder:
     def finish(self) -> bytes:
         """The shortest bytes that decode to the symbols.
 
-        The coder's state says which numbers do: those in [low, low + span), counted from its last bit. Of these the
-        one with the most zero bytes at its end is taken, and the zeros are left out.
+        The coder's state says which numbers do: those in [low, low + span), counted from its last bit. Of
+        these the one with the most zero bytes at its end is taken, and the zeros are left out.
         """
         words, (lower, span) = self._coder.pos()
         size = 4 * words + _STATE_BYTES
         written = self._coder.get_compressed().astype(">u4").tobytes()
         value = int.from_bytes(written[:size].ljust(size, b"\0"), "big")
-        low = value - (value - lower) % (1 << 64)
+        low: int = value - (value - lower) % (1 << 64)
         for zeros in range(_STATE_BYTES, -1, -1):
             shortest = -(-low >> 8 * zeros) << 8 * zeros
             if shortest < low + span:

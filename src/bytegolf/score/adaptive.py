@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from bytegolf.config.adaptation import FullWeights, LoraAdaptation
 from bytegolf.model.backend import Adapter, Backend, DocumentAdapter, Ids
 from bytegolf.model.scored import Scored, Scores
-from bytegolf.score.passes import Report, See, nothing, score_windows, unseen
 from bytegolf.numeric.windows import Window, plan
+from bytegolf.score.passes import Report, See, nothing, score_windows, unseen
 
 Span = tuple[int, int]  # targets [first, end) of a document
 

@@ -1,10 +1,10 @@
 """The model in exact arithmetic: the same integers on every machine, for one token or many, one lane or many.
 
-A packed model is a handful of integer matrices. Here every sum runs over whole numbers small enough to be exact in
-float64 (whole.py), and between the sums stand single IEEE operations and integer tables (ops.py, tables.py). So the
-logits do not depend on how many tokens are read at a time, how many lanes go side by side, threads, BLAS, or the
-instruction set, and a decoder elsewhere sees the very numbers that the encoder saw. Within rounding they are those of
-on_numpy/forward.py.
+A packed model is a handful of integer matrices. Here every sum runs over whole numbers small enough to be
+exact in float64 (whole.py), and between the sums stand single IEEE operations and integer tables (ops.py,
+tables.py). So the logits do not depend on how many tokens are read at a time, how many lanes go side by side,
+threads, BLAS, or the instruction set, and a decoder elsewhere sees the very numbers that the encoder saw.
+Within rounding they are those of on_numpy/forward.py.
 
 Shapes: L lanes, T new tokens, D width, V vocabulary. A lane is a text of its own.
 """
@@ -64,8 +64,8 @@ class _Layer:
 class Exact:
     """A packed model, ready to be read in lanes.
 
-    Raises ConfigError, naming it, for a component that has no exact form, and ArtifactError, naming the tensor, for
-    a model whose sums cannot be proven exact.
+    Raises ConfigError, naming it, for a component that has no exact form, and ArtifactError, naming the
+    tensor, for a model whose sums cannot be proven exact.
     """
 
     def __init__(self, model: Model, tensors: Sequence[StoredTensor], ops: Ops | None = None) -> None:
@@ -104,8 +104,7 @@ class Exact:
 
         Cost: two operations a weight and token, and the attention.
         """
-        ids_LT = np.ascontiguousarray(ids_LT, np.int64)
-        x_LTD = x0_LTD = self._embed(state, ids_LT)
+        x_LTD = x0_LTD = self._embed(state, ids_LT.astype(np.int64))
         outputs: dict[int, Array] = {}
         for step, memory in zip(self._steps, state.attention, strict=True):
             layer = self._layers[step.layer]
@@ -126,9 +125,9 @@ class Exact:
     def extras(self, x_LTD: Array) -> Array:
         """Whole numbers (L, T, V) >= 0 that sum to 2^24 - V: frequencies less the one that every token has.
 
-        e = exp_table[max - logit]; extra = floor(e ((2^24 - V) / sum e)); what is left over goes to the first of
-        the largest. The floors sum to at most 2^24 - V: the quotient and the products are each off by at most one
-        part in 2^53.
+        e = exp_table[max - logit]; extra = floor(e ((2^24 - V) / sum e)); what is left over goes to the first
+        of the largest. The floors sum to at most 2^24 - V: the quotient and the products are each off by at
+        most one part in 2^53.
         """
         ops, logits_LTV = self._ops, self.logits(x_LTD)
         e_LTV = ops.gather(self._exp, ops.max(logits_LTV)[..., None] - logits_LTV)

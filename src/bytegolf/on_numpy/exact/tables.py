@@ -1,7 +1,7 @@
 """Integer tables of exp, tanh, sigmoid, sine and cosine, made without libm: the same on every machine.
 
-A seed value (exp(-1/1024), an angle's sine) comes from `decimal`, whose functions are correctly rounded; the rest
-follows by products of fixed-point integers of 128 bits. So each entry is specified to the last bit.
+A seed value (exp(-1/1024), an angle's sine) comes from `decimal`, whose functions are correctly rounded; the
+rest follows by products of fixed-point integers of 128 bits. So each entry is specified to the last bit.
 """
 
 from __future__ import annotations
@@ -46,9 +46,11 @@ def _exp_table(bits: int) -> tuple[int, ...]:
 
 
 def cap_table(cap: float) -> NDArray[np.int64]:
-    """c_k = floor(cap NAT tanh(k / CAP_STEPS) + 1/2) for k = 0 .. CAP_REACH CAP_STEPS, mirrored to -k before it.
+    """c_k = floor(cap NAT tanh(k / CAP_STEPS) + 1/2) for k = 0 .. CAP_REACH CAP_STEPS, mirrored to -k before
+    it.
 
-    int64. Entry k + CAP_REACH CAP_STEPS belongs to x = k cap / CAP_STEPS; cap tanh(x / cap) is counted in 1 / NAT.
+    int64. Entry k + CAP_REACH CAP_STEPS belongs to x = k cap / CAP_STEPS; cap tanh(x / cap) is counted in 1 /
+    NAT.
     """
     return _frozen(_cap_table(cap)).astype(np.int64)
 
@@ -77,8 +79,9 @@ def sigmoid(x: Floats) -> Floats:
 class Angles:
     """cos and sin of t base^(-2i/r), i < r / 2, for positions t = 0, 1, ...
 
-    With t = SPAN a + b both come from tables of SPAN a and b by the addition theorem, one IEEE operation at a time:
-    cos = cos_a cos_b - sin_a sin_b, sin = sin_a cos_b + cos_a sin_b. The tables are multiples of 2^-ANGLE_BITS.
+    With t = SPAN a + b both come from tables of SPAN a and b by the addition theorem, one IEEE operation at a
+    time: cos = cos_a cos_b - sin_a sin_b, sin = sin_a cos_b + cos_a sin_b. The tables are multiples of
+    2^-ANGLE_BITS.
     """
 
     def __init__(self, base: float, rotated: int) -> None:

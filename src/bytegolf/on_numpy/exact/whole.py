@@ -125,7 +125,7 @@ def _lengths(codes: Floats) -> Floats:
     """A bound on the Euclidean norm of each row, from sums that are exact whatever the size of the codes."""
     shift = max(0, math.frexp(float(np.abs(codes).max(initial=0.0)))[1] - 20)
     small = np.ceil(np.ldexp(np.abs(codes), -shift))
-    return np.ldexp(np.sqrt((small * small).sum(axis=1)), shift)
+    return np.asarray(np.ldexp(np.sqrt((small * small).sum(axis=1)), shift))
 
 
 class Norm:

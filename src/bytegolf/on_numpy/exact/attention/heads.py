@@ -27,8 +27,8 @@ class Heads:
     """From queries, keys and values joined, (L, T, (H + 2 K) d), whose components have the bounds `rows`.
 
     q, k: normed, turned, then X = rint(2^b x); |q.k| <= gain d (Cauchy-Schwarz) sets b. Weights are
-    exp_table[rint((max - q.k) NAT / sqrt(d))], whole numbers of WEIGHT_BITS bits; values are rint(2^c v) with c from
-    the number of keys; out = (weights @ values) / total(weights): sums of whole numbers, one division.
+    exp_table[rint((max - q.k) NAT / sqrt(d))], whole numbers of WEIGHT_BITS bits; values are rint(2^c v) with
+    c from the number of keys; out = (weights @ values) / total(weights): sums of whole numbers, one division.
     """
 
     def __init__(self, ops: Ops, spec: Spec, model: Model, tensors: Tensors, rows: Floats) -> None:
