@@ -1,4 +1,4 @@
-"""T13: what can be decoded is, at the cost of the score; what needs the text beforehand or changes its mind is not."""
+"""T13: what can be decoded is, at the cost of the score; what needs the text first or changes its mind is not."""
 
 from __future__ import annotations
 
