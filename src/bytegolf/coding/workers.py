@@ -1,7 +1,7 @@
 """Coders at work side by side: one in this process, or one in each of several worker processes.
 
 A worker builds its coder once, from a recipe that can be pickled, and gets a share of the blocks at a time. It
-ends when its pipe does, so it does not outlive a parent that was killed: it notices at its next report of progress.
+ends when its pipe does, so it does not outlive a parent that was killed: it notices when it next reports.
 """
 
 from __future__ import annotations
