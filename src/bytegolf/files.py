@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 
-def write_atomically(path: Path, *parts: bytes) -> None:
-    """Write `parts` back to back under a temporary name in the same folder, then rename into place.
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[BinaryIO]:
+    """A file to write into under a temporary name in the same folder; renamed into place when all went well.
 
-    Raises OSError (full disk, read-only folder); then no temporary file stays and an older file is untouched.
+    Raises OSError (full disk, read-only folder). After that, and after any error inside the context, no temporary
+    file stays and an older file is untouched.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.writelines(parts)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -23,3 +27,9 @@ def write_atomically(path: Path, *parts: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+def write_atomically(path: Path, *parts: bytes) -> None:
+    """Write `parts` back to back by way of `atomic`, and raise as it does."""
+    with atomic(path) as file:
+        file.writelines(parts)

@@ -17,7 +17,19 @@ from typing import Any
 import typer
 
 from bytegolf import __version__
-from bytegolf.cli import data, demo, generate, pack, plan, presets, score, train, verify
+from bytegolf.cli import (
+    compress,
+    data,
+    decompress,
+    demo,
+    generate,
+    pack,
+    plan,
+    presets,
+    score,
+    train,
+    verify,
+)
 from bytegolf.errors import UserError
 
 NOT_VALID = 1
@@ -45,6 +57,8 @@ app.command("train", help=train.HELP)(train.command)
 app.command("pack", help=pack.HELP)(pack.command)
 app.command("score", help=score.HELP)(score.command)
 app.command("verify", help=verify.HELP)(verify.command)
+app.command("compress", help=compress.HELP)(compress.command)
+app.command("decompress", help=decompress.HELP)(decompress.command)
 app.command("generate", help=generate.HELP)(generate.command)
 app.command("demo", help=demo.HELP)(demo.command)
 

@@ -24,13 +24,14 @@ CACHE = typer.Option(
 class Output:
     """`tell` writes a line for the user, `result` the outcome of the command."""
 
-    def __init__(self, as_json: bool) -> None:
+    def __init__(self, as_json: bool, data_on_stdout: bool = False) -> None:
+        """data_on_stdout: it is taken, so results go to stderr too."""
         # Here and below: rich takes a while to import, and --help needs none of it.
         from rich.console import Console
 
         self.as_json = as_json
         self.notes = Console(stderr=True, highlight=False, soft_wrap=True)
-        self.results = Console(stderr=as_json, highlight=False, soft_wrap=True)
+        self.results = Console(stderr=as_json or data_on_stdout, highlight=False, soft_wrap=True)
 
     def tell(self, line: str) -> None:
         self.notes.print(line, markup=False)

@@ -78,6 +78,19 @@ def run_baselines(
     return results
 
 
+def run_plain_baselines(text: bytes) -> dict[str, BaselineResult]:
+    """As `run_baselines`, for those that know nothing but the text itself."""
+    results: dict[str, BaselineResult] = {}
+    for name in registry.names("baseline"):
+        if registry.lookup("baseline", name) is zstd_dictionary:
+            continue
+        try:
+            results |= run_baselines(text, b"", 0, [name])
+        except MissingLibraryError as error:
+            results[name] = BaselineResult(skipped=f"{error.rule}: {error.fix}")
+    return results
+
+
 def xz(text: bytes, train_text: bytes, budget: int) -> int:
     """`xz -9e`: LZMA2 with a 64 MiB dictionary, one block, CRC64."""
     blob = lzma.compress(text, preset=9 | lzma.PRESET_EXTREME)

@@ -1,0 +1,294 @@
+"""Coders at work side by side: one in this process, or one in each of several worker processes.
+
+A worker builds its coder once, from a recipe that can be pickled, and gets a share of the blocks at a time. It
+ends when its pipe does, so it does not outlive a parent that was killed: it notices when it next reports.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, Literal, Protocol
+
+from threadpoolctl import threadpool_limits
+
+from bytegolf.coding.block import BlockCoder, Coded, Report, Text
+from bytegolf.errors import UserError
+
+_REPORT_SECONDS = 0.1
+_PATIENCE_SECONDS = 5.0
+
+Job = Literal["encode", "decode"]
+
+
+class WorkerError(UserError):
+    """A worker process, or its memory, came to an end."""
+
+
+class StreamCoder(BlockCoder, Protocol):
+    """A block coder that says which one it is: files of coders with different identities do not mix."""
+
+    @property
+    def identity(self) -> bytes: ...
+
+
+class Recipe(Protocol):
+    """How to build a coder, in any process. model: sha256 of the .golf file; context, stride: how it is read."""
+
+    @property
+    def model(self) -> bytes: ...
+    @property
+    def context(self) -> int: ...
+    @property
+    def stride(self) -> int: ...
+    def build(self) -> StreamCoder: ...
+
+
+class Crew(Protocol):
+    """Coders that share out blocks. Results are in the order of the blocks; `report` gets tokens done since."""
+
+    @property
+    def identity(self) -> bytes: ...
+    def encode(self, texts: Sequence[Text], report: Report) -> list[Coded | None]: ...
+    def decode(self, blocks: Sequence[Coded], report: Report) -> list[bytes | None]: ...
+
+
+@contextlib.contextmanager
+def crew(recipe: Recipe, workers: int) -> Iterator[Crew]:
+    """`workers` coders: in this process when it is one, else in as many processes, gone when the context is left.
+
+    Matrix libraries get one thread in each. Raises what building a coder raises, and WorkerError for a worker
+    process that died. Cost: a process takes the start of Python and the building of a coder.
+    """
+    if workers == 1:
+        coder = _build(recipe)
+        with threadpool_limits(1):
+            yield _Alone(coder)
+        return
+    hands = _Hands(recipe, workers)
+    try:
+        hands.start()
+        yield hands
+    except BaseException:
+        hands.stop(at_once=True)
+        raise
+    hands.stop()
+
+
+def spread(items: int, shares: int) -> list[range]:
+    """0..items-1 in order, in at most `shares` pieces that are not empty and differ by one at most."""
+    pieces = min(items, shares)
+    cuts = [items * i // pieces for i in range(pieces + 1)] if pieces else [0]
+    return [range(a, b) for a, b in pairwise(cuts)]
+
+
+def out_of_memory() -> WorkerError:
+    return WorkerError(
+        "coding needs more memory than there is", fix="take fewer --lanes or --threads, or smaller blocks"
+    )
+
+
+def _build(recipe: Recipe) -> StreamCoder:
+    try:
+        return recipe.build()
+    except MemoryError as error:
+        raise out_of_memory() from error
+
+
+def _do(coder: StreamCoder, job: Job, blocks: Sequence[Any], report: Report) -> list[Any]:
+    """The job, with the one error that a coder cannot help."""
+    try:
+        results: list[Any] = list(getattr(coder, job)(blocks, report))
+    except MemoryError as error:
+        raise out_of_memory() from error
+    if len(results) != len(blocks):
+        raise RuntimeError(f"a coder gave {len(results)} results for {len(blocks)} blocks")
+    return results
+
+
+class _Alone:
+    """The crew of one."""
+
+    def __init__(self, coder: StreamCoder) -> None:
+        self._coder = coder
+        self.identity = coder.identity
+
+    def encode(self, texts: Sequence[Text], report: Report) -> list[Coded | None]:
+        return _do(self._coder, "encode", texts, report)
+
+    def decode(self, blocks: Sequence[Coded], report: Report) -> list[bytes | None]:
+        return _do(self._coder, "decode", blocks, report)
+
+
+@dataclass(frozen=True)
+class _Worker:
+    process: BaseProcess
+    pipe: Connection
+
+    def send(self, message: object) -> None:
+        try:
+            self.pipe.send(message)
+        except OSError:  # not to be mistaken for a reader of our output who left
+            raise self.died() from None
+
+    def receive(self) -> tuple[str, Any]:
+        """The next message. Raises what the worker raised, and WorkerError when it is gone."""
+        try:
+            kind, value = self.pipe.recv()
+        except (EOFError, OSError):
+            raise self.died() from None
+        if kind == "failed":
+            raise value
+        return kind, value
+
+    def died(self) -> WorkerError:
+        self.process.join(_PATIENCE_SECONDS)
+        code = self.process.exitcode
+        how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+        return WorkerError(
+            "a worker process died",
+            got=how,
+            fix="the machine may be short of memory: take fewer --threads or --lanes",
+        )
+
+
+class _Hands:
+    """The crew of several."""
+
+    def __init__(self, recipe: Recipe, workers: int) -> None:
+        self._recipe, self._count = recipe, workers
+        self._workers: list[_Worker] = []
+        self.identity = b""
+
+    def start(self) -> None:
+        """Every worker with its coder built."""
+        context = get_context("spawn")
+        for _ in range(self._count):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_work, args=(theirs,), daemon=True)
+            with _not_interrupted():
+                process.start()
+            theirs.close()  # what is left is the worker's alone, so that its death ends the pipe
+            self._workers.append(_Worker(process, ours))
+        for worker in self._workers:
+            worker.send(self._recipe)
+        identities = {worker.receive()[1] for worker in self._workers}
+        if len(identities) != 1:
+            raise RuntimeError(f"coders of one recipe have {len(identities)} identities")
+        (self.identity,) = identities
+
+    def encode(self, texts: Sequence[Text], report: Report) -> list[Coded | None]:
+        return self._share("encode", texts, report)
+
+    def decode(self, blocks: Sequence[Coded], report: Report) -> list[bytes | None]:
+        return self._share("decode", blocks, report)
+
+    def _share(self, job: Job, blocks: Sequence[Any], report: Report) -> list[Any]:
+        shares = spread(len(blocks), self._count)
+        busy: dict[Connection, tuple[int, _Worker]] = {}
+        for i, (worker, share) in enumerate(zip(self._workers, shares, strict=False)):
+            worker.send((job, blocks[share.start : share.stop]))
+            busy[worker.pipe] = (i, worker)
+        results: list[list[Any]] = [[] for _ in shares]
+        while busy:
+            for pipe in wait(list(busy)):
+                assert isinstance(pipe, Connection)
+                i, worker = busy[pipe]
+                kind, value = worker.receive()
+                if kind == "tokens":
+                    report(value)
+                else:
+                    results[i] = value
+                    del busy[pipe]
+        return [result for share in results for result in share]
+
+    def stop(self, at_once: bool = False) -> None:
+        """Without `at_once`, workers have nothing to do and leave by themselves."""
+        for worker in self._workers:
+            worker.pipe.close()
+            if at_once:
+                worker.process.terminate()
+        for worker in self._workers:
+            worker.process.join(_PATIENCE_SECONDS)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+
+
+@contextlib.contextmanager
+def _not_interrupted() -> Iterator[None]:
+    """Processes started here do not hear Ctrl-C: their parent does, and ends them.
+
+    A process inherits what it is to ignore; from its own start on would be too late, it takes a moment to come up.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _work(pipe: Connection) -> None:
+    """A worker's life: a recipe, then jobs until the pipe ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(EOFError, OSError):
+        try:
+            coder = _build(pipe.recv())
+            threadpool_limits(1)  # after the coder: only libraries that are loaded can be held to it
+            pipe.send(("ready", coder.identity))
+            while True:
+                job, blocks = pipe.recv()
+                pipe.send(("done", _do(coder, job, blocks, _throttled(pipe))))
+        except (EOFError, ConnectionError):
+            raise
+        except Exception as error:
+            pipe.send(("failed", _portable(error)))
+
+
+def _throttled(pipe: Connection) -> Report:
+    """Sums tokens up and sends them now and then. A parent that is gone ends the process here."""
+    waiting, due = 0, time.monotonic() + _REPORT_SECONDS
+
+    def report(tokens: int) -> None:
+        nonlocal waiting, due
+        waiting += tokens
+        if time.monotonic() < due:
+            return
+        try:
+            pipe.send(("tokens", waiting))
+        except OSError:
+            os._exit(1)  # nobody wants the result
+        waiting, due = 0, time.monotonic() + _REPORT_SECONDS
+
+    return report
+
+
+def _portable(error: Exception) -> Exception:
+    """The error as another process can receive it, with the place where it was raised unless a user made it."""
+    if isinstance(error, UserError):
+        plain = type(error)(error.rule)
+        plain.__dict__.update(
+            {key: value if value is None else str(value) for key, value in vars(error).items()}
+        )
+        return plain
+    trace = "".join(traceback.format_exception(error))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        error = RuntimeError(f"{type(error).__name__}: {error}")
+    error.add_note(f"in a worker process:\n{trace}")
+    return error
