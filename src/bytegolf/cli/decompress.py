@@ -21,8 +21,8 @@ HELP = """Give back, byte for byte, what `bytegolf compress` was given.
 
 MODEL is the .golf file that compressed it; leave it out when the file holds its model. The file says itself how
 the model reads. Every block is checked before it is written: another model, an altered byte and a truncated file
-are errors that name the place. A file appears under its name when all of it is right; a pipe gets the blocks before
-the damage, and exit code 2.
+are errors that name the place. A file appears under its name when all of it is right; a pipe gets the blocks
+before the damage, and exit code 2.
 
 With --range only the blocks that hold these bytes are decoded.
 

@@ -5,7 +5,7 @@ Layout (integers little-endian, varints unsigned LEB128 in their shortest form; 
     header   magic 89 47 7A, a byte of version and flags, 8 bytes of the sha256 of the .golf file, 4 bytes of the
              coder's identity, context and stride as round numbers, so the block size unless it is 128 KiB, the
              length of the embedded model if there is one, crc16 of all that; then the embedded model
-    block    coded length and whether this is the last block, raw length (last block only: the others are full),
+    block    coded length, whether this is the last block and whether it is full, by how much it is not (if so),
              tokens (not when stored), crc32 of the block's offset in the text and its bytes; then the payload
 
 The record of the last block is the end record: a file without one was cut, and nothing may follow its payload.
@@ -64,7 +64,7 @@ class Sink(Protocol):
 class Header:
     """model: first 8 bytes of the sha256 of the .golf file. arithmetic: first 4 of the coder's identity.
 
-    context, stride: how the model reads, in tokens. block: raw bytes of every block but the last.
+    context, stride: how the model reads, in tokens. block: the most raw bytes that a block has.
     embedded: the .golf file itself, where it travels along.
     """
 
@@ -132,17 +132,17 @@ class Writer:
     def add(self, raw: bytes, coded: Coded | None, last: bool) -> Block:
         """Write the next block: coded, or as it is where there is no `coded` or it saves nothing.
 
-        Raises ValueError for a block that is not full and not the last, or that comes after the last.
+        Raises ValueError for a block that is too large, that comes after the last, or that is empty and not alone.
         """
         size = len(raw)
-        allowed = size <= self._header.block if last else size == self._header.block
-        if self._ended or not allowed or (size == 0 and self.number > 0):
+        if self._ended or size > self._header.block or (size == 0 and not (last and self.number == 0)):
             raise ValueError(f"block {self.number + 1} of {size} bytes cannot stand here")
         tokens, payload = 0, raw
         if coded is not None and len(coded.payload) < size and 0 < coded.tokens <= token_limit(size):
             tokens, payload = coded.tokens, coded.payload
         crc32 = checksum(self.offset, raw)
-        self._put(record_bytes(self._lengths, size, tokens, len(payload), crc32, last))
+        full = self._header.block
+        self._put(record_bytes(self._lengths, full, size, tokens, len(payload), crc32, last))
         self._put(payload)
         self.number += 1
         block = Block(self.number, self.offset, size, tokens, len(payload), crc32, last)
@@ -231,11 +231,14 @@ def header_bytes(header: Header) -> bytes:
     return data + _header_crc(data)
 
 
-def record_bytes(lengths: Lengths, size: int, tokens: int, coded: int, crc32: int, last: bool) -> bytes:
+def record_bytes(
+    lengths: Lengths, full: int, size: int, tokens: int, coded: int, crc32: int, last: bool
+) -> bytes:
     """The record before a payload of `coded` bytes; `lengths` learns it. tokens are not written when stored."""
-    data = varint(zigzag(coded - lengths.coded(size)) << 1 | last)
-    if last:
-        data += varint(size)
+    short = size < full
+    data = varint(zigzag(coded - lengths.coded(size)) << 2 | short << 1 | last)
+    if short:
+        data += varint(full - size)
     if coded != size:
         data += varint(zigzag(tokens - lengths.tokens(size)))
     lengths.learn(size, tokens, coded)
@@ -321,13 +324,19 @@ def _read_record(source: Fields, lengths: Lengths, full: int, number: int, offse
         after = f"block {number - 1}" if number > 1 else "the header"
         raise StreamError(f"the end record is missing: the file is truncated after {after}")
     value, _ = source.varint(part, first)
-    last = bool(value & 1)
-    size = source.varint(part)[0] if last else full
-    if size > full or (size == 0 and number > 1) or offset + size > MAX_TEXT:
+    last, short = bool(value & 1), bool(value & 2)
+    missing = source.varint(part)[0] if short else 0
+    size = full - missing
+    if (
+        size < 0
+        or short != (missing > 0)
+        or offset + size > MAX_TEXT
+        or (size == 0 and not (last and number == 1))
+    ):
         raise StreamError(
             f"{part} is damaged: no block of this file has such a length", got=f"{size:,} bytes"
         )
-    coded = from_zigzag(value >> 1) + lengths.coded(size)
+    coded = from_zigzag(value >> 2) + lengths.coded(size)
     if not 0 <= coded <= size:
         raise StreamError(f"{part} is damaged: its payload cannot have such a length", got=f"{coded:,} bytes")
     tokens = 0

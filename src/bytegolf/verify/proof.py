@@ -1,8 +1,9 @@
-"""A score proven: the text comes back from the compressed file, in another process, and the file has that many bits.
+"""A score proven: the text comes back from the compressed file, in another process, and the file has that
+many bits.
 
-Four figures that stand for one another are measured on the same text, in bits per byte: the float score; the same
-model read in the coder's blocks; the sum of the coder's whole-number frequencies; the file. A proof is a JSON object
-with these and every hash that somebody else needs to repeat it.
+Four figures that stand for one another are measured on the same text, in bits per byte: the float score; the
+same model read in the coder's blocks; the sum of the coder's whole-number frequencies; the file. A proof is a
+JSON object with these and every hash that somebody else needs to repeat it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from bytegolf.coding.exact_coder import row_of
 from bytegolf.coding.model_recipe import ModelRecipe
 from bytegolf.coding.stream import Progress, Summary, Work, compress_documents, cut_documents
 from bytegolf.config.schema import Score as Settings
-from bytegolf.errors import DataError, RunError
+from bytegolf.errors import DataError
 from bytegolf.numeric.bpb import bits_per_byte
 from bytegolf.score.bpb import Score, score
 from bytegolf.score.held_out import HeldOut
@@ -36,6 +37,9 @@ from bytegolf.score.packed import Packed
 from bytegolf.score.passes import Report, target_nats
 
 VERSION = 1
+_START = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); from bytegolf.cli.app import main; sys.exit(main())"
+)
 # What a proof must have in common with one that is repeated: these paths into it.
 REPEATED = (
     ("model", "sha256"),
@@ -49,7 +53,8 @@ REPEATED = (
 
 @dataclass(frozen=True)
 class Claim:
-    """What is to be proven. golf: the bytes of the model file; documents: the held-out text; reading: how the coder
+    """What is to be proven. golf: the bytes of the model file; documents: the held-out text; reading: how the
+    coder
     reads it; settings: how the float score is computed; block: raw bytes of a block."""
 
     packed: Packed
@@ -96,22 +101,27 @@ def encode(claim: Claim, path: Path, work: Work, progress: Progress) -> tuple[Su
     return summary, time.perf_counter() - begin
 
 
-def decode_elsewhere(golf: bytes, coded: Path, work: Work) -> tuple[str, float]:
-    """`bytegolf decompress` in a process that gets the two files and nothing else: no environment, an empty folder.
+@dataclass(frozen=True)
+class Decoded:
+    """sha256 of what came back, None when nothing did and `error` says why; seconds from start to end."""
 
-    The sha256 of what it writes, and the seconds from its start to its end. Raises RunError with its words when it
-    fails.
+    sha256: str | None
+    seconds: float
+    error: str | None = None
+
+
+def decode_elsewhere(golf: bytes, coded: Path, work: Work) -> Decoded:
+    """`bytegolf decompress` in a process that gets the two files and nothing else: no environment, an empty
+    folder.
     """
     with tempfile.TemporaryDirectory(prefix="bytegolf-proof-") as folder:
         model, text = Path(folder) / "model.golf", Path(folder) / "text"
         model.write_bytes(golf)
         options = ["--lanes", str(work.lanes), "--threads", str(work.threads)]
         words = ["decompress", str(model), str(coded.resolve()), "-o", str(text), *options]
-        start = "import sys; sys.path.insert(0, sys.argv.pop(1)); from bytegolf.cli.app import main; sys.exit(main())"
-        root = str(Path(__file__).parents[2])
         begin = time.perf_counter()
         done = subprocess.run(
-            [sys.executable, "-I", "-B", "-c", start, root, *words],
+            [sys.executable, "-I", "-B", "-c", _START, str(Path(__file__).parents[2]), *words],
             cwd=folder,
             env={"PATH": os.defpath, "TMPDIR": folder},
             stdin=subprocess.DEVNULL,
@@ -119,31 +129,29 @@ def decode_elsewhere(golf: bytes, coded: Path, work: Work) -> tuple[str, float]:
         )
         seconds = time.perf_counter() - begin
         if done.returncode:
-            raise RunError(
-                "the compressed file did not decode in another process",
-                got=done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}",
-            )
+            said = done.stderr.decode(errors="replace").strip()
+            return Decoded(None, seconds, said or f"the process ended with code {done.returncode}")
         with text.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest(), seconds
+            return Decoded(hashlib.file_digest(file, "sha256").hexdigest(), seconds)
 
 
 def assemble(
     claim: Claim,
     scores: tuple[Score, float],
     coded: tuple[Path, Summary, float, Work],
-    decoded: tuple[str, float, Work],
+    decoded: tuple[Decoded, Work],
 ) -> dict[str, Any]:
     """The proof as plain JSON data. bits are rounded to a thousandth: a logarithm's last digit is no part of it."""
     result, in_blocks = scores
     path, summary, encoding, encoder = coded
-    digest, decoding, decoder = decoded
+    back, decoder = decoded
     size, n = summary.file, result.bytes
     bits = summary.bits + 8 * summary.stored_bytes
     recipe = ModelRecipe(claim.golf, claim.context, claim.stride, "")
     return {
         "proof": VERSION,
         "bytegolf": __version__,
-        "proven": digest == result.text_sha256,
+        "proven": back.sha256 == result.text_sha256,
         "model": {"sha256": claim.packed.sha256, "bytes": claim.packed.nbytes},
         "text": {"sha256": result.text_sha256, "bytes": n, "documents": result.documents},
         "score": claim.settings.model_dump(mode="json"),
@@ -164,7 +172,7 @@ def assemble(
             "coded_and_model": 8 * (size + claim.packed.nbytes) / n,
         },
         "encoded": _pace(encoder, encoding, n),
-        "decoded": {"sha256": digest, **_pace(decoder, decoding, n)},
+        "decoded": {"sha256": back.sha256, "error": back.error, **_pace(decoder, back.seconds, n)},
         "machine": {
             "system": platform.platform(),
             "processor": platform.machine(),
@@ -189,7 +197,9 @@ def check_form(proof: object, where: object) -> dict[str, Any]:
     fine = isinstance(proof, dict) and proof.get("proof") == VERSION
     if not fine or any(_at(proof, path) is None for path in REPEATED):
         raise DataError(
-            "a proof is what `bytegolf prove -o FILE` wrote", where=where, fix="give the file that came with it"
+            "a proof is what `bytegolf prove -o FILE` wrote",
+            where=where,
+            fix="give the file that came with it",
         )
     assert isinstance(proof, dict)
     reading = proof["reading"]
