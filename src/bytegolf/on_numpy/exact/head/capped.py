@@ -14,7 +14,7 @@ from bytegolf.on_numpy.exact.whole import Linear, Stored
 
 
 class Capped:
-    """cap_table[rint(CAP_STEPS z / cap)], z = W x: int64 (L, T, V)."""
+    """cap_table[rint(CAP_STEPS z / cap)], z = W x: int64 (N, V)."""
 
     def __init__(self, ops: Ops, model: Model, matrix: Stored, cap: float) -> None:
         width = math.sqrt(model.dim)
@@ -22,8 +22,8 @@ class Capped:
         self._z = Linear(ops, [matrix], limit=width, clamp=False, norm=width)
         self._table = ops.array(cap_table(cap))
 
-    def __call__(self, x_LTD: Array) -> Array:
-        place = self._ops.rint(self._z(x_LTD) * self._steps) + self._centre
+    def __call__(self, x_ND: Array) -> Array:
+        place = self._ops.rint(self._z(x_ND) * self._steps) + self._centre
         return self._ops.gather(self._table, self._ops.index(place))
 
     def tables(self) -> list[NDArray[np.int64]]:
