@@ -64,7 +64,8 @@ def cap_table(cap: float) -> NDArray[np.int64]:
 def sigmoid(x: Floats) -> Floats:
     """rint(2^30 / (1 + exp(-x))) / 2^30 of each element."""
     with localcontext(_CONTEXT):
-        values = [(1 << 30) / (1 + (-Decimal(v)).exp()) for v in x.ravel().tolist()]
+        # beyond 64 it is 0 or 1; exp of what a gate may hold would overflow
+        values = [(1 << 30) / (1 + (-Decimal(v)).exp()) for v in x.clip(-64.0, 64.0).ravel().tolist()]
         whole = [int(v.to_integral_value()) for v in values]
     return np.ldexp(np.array(whole, np.float64).reshape(x.shape), -30)
 

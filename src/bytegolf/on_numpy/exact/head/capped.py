@@ -24,6 +24,7 @@ class Capped:
 
     def __call__(self, x_LTD: Array) -> Array:
         place = self._ops.rint(self._z(x_LTD) * self._steps) + self._centre
+        place = self._ops.clip(place, 0.0, 2.0 * self._centre)  # before it is an integer: it may be beyond int64
         return self._ops.gather(self._table, self._ops.index(place))
 
     def tables(self) -> list[NDArray[np.int64]]:
