@@ -86,6 +86,7 @@ class Exact:
         head = registry.lookup("head", model.head.kind, "exact")
         self._head = head(self._ops, model.head, model, _under(stored, "head"), self._embedding)
         self._exp = self._ops.array(exp_table(_EXP_BITS))
+        self._free = self._ops.array(np.array([float(TOTAL - model.vocab_size)]))
 
     def identity(self) -> bytes:
         """sha256 over the version of the arithmetic and every table in use: equal where the integers are equal."""
@@ -131,9 +132,8 @@ class Exact:
         """
         ops, logits_LTV = self._ops, self.logits(x_LTD)
         e_LTV = ops.gather(self._exp, ops.max(logits_LTV)[..., None] - logits_LTV)
-        free = float(TOTAL - self.model.vocab_size)
-        extra_LTV = ops.floor(e_LTV * (free / ops.total(e_LTV))[..., None])
-        return ops.add_at(extra_LTV, ops.argmax(logits_LTV), free - ops.total(extra_LTV))
+        extra_LTV = ops.floor(e_LTV * (self._free / ops.total(e_LTV))[..., None])
+        return ops.add_at(extra_LTV, ops.argmax(logits_LTV), self._free - ops.total(extra_LTV))
 
     def numpy(self, x: Array) -> NDArray[np.float64]:
         """An array of the executor as one of numpy."""

@@ -137,7 +137,8 @@ class Norm:
     """
 
     def __init__(self, ops: Ops, length: int, bits: int) -> None:
-        self._ops, self._length, self._eps = ops, float(length), math.ldexp(EPS, 2 * bits)
+        self._ops, self._eps = ops, math.ldexp(EPS, 2 * bits)
+        self._length = ops.array(np.array([float(length)]))
 
     def __call__(self, x: Array) -> Array:
         return x / self._ops.sqrt(self._ops.dot(x, x) / self._length + self._eps)[..., None]
