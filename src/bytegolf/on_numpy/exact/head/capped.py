@@ -13,7 +13,6 @@ from bytegolf.on_numpy.exact.ops import Array, Ops
 from bytegolf.on_numpy.exact.tables import CAP_REACH, CAP_STEPS, cap_table
 from bytegolf.on_numpy.exact.whole import Linear, Stored
 
-
 CAPS = (2.0**-10, 2.0**20)  # beyond, the steps of the table would be no floats or its entries no int64
 
 
