@@ -86,6 +86,7 @@ class Exact:
         head = registry.lookup("head", model.head.kind, "exact")
         self._head = head(self._ops, model.head, model, _under(stored, "head"), self._embedding)
         self._exp = self._ops.array(exp_table(_EXP_BITS))
+        self._free = self._ops.array(np.array([float(TOTAL - model.vocab_size)]))
 
     def identity(self) -> bytes:
         """sha256 over the version of the arithmetic and every table in use: equal where the integers are equal."""
@@ -133,9 +134,8 @@ class Exact:
         """
         ops, logits_NV = self._ops, self._head(x_LTD.reshape(-1, x_LTD.shape[-1]))
         e_NV = ops.gather(self._exp, ops.max(logits_NV)[:, None] - logits_NV)
-        free = float(TOTAL - self.model.vocab_size)
-        extra_NV = ops.floor(e_NV * (free / ops.total(e_NV))[:, None])
-        extra_NV = ops.add_at(extra_NV, ops.argmax(logits_NV), free - ops.total(extra_NV))
+        extra_NV = ops.floor(e_NV * (self._free / ops.total(e_NV))[:, None])
+        extra_NV = ops.add_at(extra_NV, ops.argmax(logits_NV), self._free - ops.total(extra_NV))
         return extra_NV.reshape(*x_LTD.shape[:-1], -1)
 
     def numpy(self, x: Array) -> NDArray[np.float64]:

@@ -4,7 +4,8 @@ Every value is a float64, or an int64 that came from a table or goes into one. A
 taken over whole numbers only, with a bound below 2^53 on the sum of magnitudes, so that every partial sum is
 exact and no order of summation, no batch shape, no fused multiply-add inside a kernel changes it. All else is
 one IEEE operation an element (+, -, *, /, sqrt), rounding to a whole number, a comparison or a gather.
-Nothing may fuse two of these: no compilation of this code.
+Nothing may fuse two of these: no compilation of this code. Only arrays divide arrays: with a plain number on
+either side torch multiplies by a reciprocal, which rounds twice.
 
 Another executor (torch, on any device with float64) supplies the same names; arrays must also know + - * / @,
 comparison, basic indexing, `reshape`, `swapaxes` and `shape`.

@@ -20,7 +20,7 @@ from bytegolf.on_numpy.ops import EPS, Floats
 
 FINEST = 16  # bits behind the point of what goes into a matrix
 COARSEST = 6  # fewer would cost more than a percent: refused
-SLACK = 1 + 2.0**-20  # bounds that come from rounded arithmetic are raised by this
+SLACK = 1 + 2.0**-16  # bounds are raised by this: for rounded arithmetic, and for x rounded to its grid
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def grid(magnitudes: float, name: str, least: int = COARSEST, most: int = FINEST
     Raises ArtifactError, naming the tensor, when b would fall below `least`.
     """
     bits = min(most, 53 - math.frexp(max(magnitudes * SLACK, pow2(-900)))[1])
-    if bits < least:
+    if bits < least or not math.isfinite(magnitudes):
         raise ArtifactError(
             f"tensor {name}: its sums cannot be exact",
             got=f"magnitudes up to {magnitudes:.3g}, which leave {bits} bits behind the point; {least} are needed",
@@ -109,7 +109,9 @@ class Linear:
         self._codes = ops.array(codes.T)
         self._factors = ops.array(np.ldexp(scales, -self.bits))
         rounding = math.sqrt(codes.shape[1]) * pow2(-self.bits)
-        worst = np.minimum(np.abs(codes).sum(axis=1) * limit, _lengths(codes) * (norm + rounding))
+        worst = np.abs(codes).sum(axis=1) * limit
+        if norm < math.inf:  # a row of zeros times an infinite norm would be no number
+            worst = np.minimum(worst, _lengths(codes) * (norm + rounding))
         self.row_bounds = scales * worst * SLACK
         self.bound = float(self.row_bounds.max(initial=0.0))
 
@@ -138,7 +140,8 @@ class Norm:
     """
 
     def __init__(self, ops: Ops, length: int, bits: int) -> None:
-        self._ops, self._length, self._eps = ops, float(length), math.ldexp(EPS, 2 * bits)
+        self._ops, self._eps = ops, math.ldexp(EPS, 2 * bits)
+        self._length = ops.array(np.array([float(length)]))
 
     def __call__(self, x: Array) -> Array:
         return x / self._ops.sqrt(self._ops.dot(x, x) / self._length + self._eps)[..., None]

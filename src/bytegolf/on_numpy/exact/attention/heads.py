@@ -15,7 +15,7 @@ from bytegolf.errors import ConfigError
 from bytegolf.model.components.heads import Heads as Spec
 from bytegolf.on_numpy.exact.memory import Memory
 from bytegolf.on_numpy.exact.ops import Array, Ops
-from bytegolf.on_numpy.exact.tables import NAT, Angles, exp_table
+from bytegolf.on_numpy.exact.tables import NAT, angles, exp_table
 from bytegolf.on_numpy.exact.whole import Linear, Norm, Tensors, grid, pow2, power_of_two, square_grid
 from bytegolf.on_numpy.ops import Floats
 
@@ -41,7 +41,7 @@ class Heads:
         name = tensors["proj"].name.removesuffix(".proj")
         bits = square_grid(float(rows[:turned].max(initial=0.0)), self._size, f"{name}.q and .k")
         self._norm = Norm(ops, self._size, bits)
-        self._angles = Angles(spec.rope_base, spec.rotated(model))
+        self._angles = angles(spec.rope_base, spec.rotated(model))
         self._cos, self._sin = ops.zeros((0, 1, self._size)), ops.zeros((0, 1, self._size))
         half = spec.rotated(model) // 2
         places = np.arange(self._size)
