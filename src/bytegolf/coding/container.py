@@ -6,7 +6,8 @@ Layout (integers little-endian, varints unsigned LEB128 in their shortest form; 
              coder's identity, context and stride as round numbers, so the block size unless it is 128 KiB, the
              length of the embedded model if there is one, crc16 of all that; then the embedded model
     block    coded length and whether this is the last block, raw length (last block only: the others are full),
-             tokens (not when stored), crc32 of the block's offset in the text and its bytes; then the payload
+             tokens (not when stored), crc32 of the block's offset in the text and its bytes, continued from the
+             record before; then the payload
 
 The record of the last block is the end record: a file without one was cut, and nothing may follow its payload.
 A block whose coded length is its raw length is stored as it is. Lengths are written as differences to what the
@@ -80,7 +81,8 @@ class Header:
 class Block:
     """One block as the file has it. number counts from 1; offset and size: its bytes in the raw text.
 
-    tokens: 0 for a block stored as it is. payload: empty for a block that was skipped.
+    tokens: 0 for a block stored as it is. payload: empty for a block that was skipped. before: the crc32 of the
+    record before, 0 in the first.
     """
 
     number: int
@@ -90,6 +92,7 @@ class Block:
     coded: int
     crc32: int
     last: bool
+    before: int
     payload: bytes = b""
 
     @property
@@ -123,7 +126,7 @@ class Writer:
 
     def __init__(self, sink: Sink, header: Header) -> None:
         self._sink, self._header, self._lengths = sink, header, Lengths()
-        self.written = self.offset = self.number = 0
+        self.written = self.offset = self.number = self._crc32 = 0
         self._ended = False
         self._put(header_bytes(header))
         if header.embedded is not None:
@@ -141,12 +144,13 @@ class Writer:
         tokens, payload = 0, raw
         if coded is not None and len(coded.payload) < size and 0 < coded.tokens <= token_limit(size):
             tokens, payload = coded.tokens, coded.payload
-        crc32 = checksum(self.offset, raw)
+        before, crc32 = self._crc32, checksum(self._crc32, self.offset, raw)
         self._put(record_bytes(self._lengths, size, tokens, len(payload), crc32, last))
         self._put(payload)
         self.number += 1
-        block = Block(self.number, self.offset, size, tokens, len(payload), crc32, last)
+        block = Block(self.number, self.offset, size, tokens, len(payload), crc32, last, before)
         self.offset += size
+        self._crc32 = crc32
         self._ended = last
         return block
 
@@ -174,10 +178,11 @@ class Reader:
         Raises StreamError, naming the block, at the first thing that no writer writes: a file that was cut and
         bytes after the end are such things. What was yielded before has good lengths, no more: see `check`.
         """
-        lengths, number, last = Lengths(), 0, False
+        lengths, number, last, crc32 = Lengths(), 0, False, 0
         while not last:
             number += 1
-            block = _read_record(self._input, lengths, self.header.block, number, self.offset)
+            block = _read_record(self._input, lengths, self.header.block, number, self.offset, crc32)
+            crc32 = block.crc32
             part = f"block {number}"
             if self.offset + block.size <= start and not block.last:
                 self._input.skip(block.coded, part)
@@ -196,14 +201,18 @@ def check(block: Block, raw: bytes | None) -> bytes:
     where = f"bytes {block.offset:,} to {block.offset + block.size:,} of the text"
     if raw is None:
         raise StreamError(f"{part} is damaged: no encoder writes such a payload", got=where)
-    if len(raw) != block.size or checksum(block.offset, raw) != block.crc32:
+    if len(raw) != block.size or checksum(block.before, block.offset, raw) != block.crc32:
         raise StreamError(f"{part} is damaged or not in its place: its checksum does not fit", got=where)
     return raw
 
 
-def checksum(offset: int, raw: bytes) -> int:
-    """crc32 over the block's offset in the text (u64 little-endian), then its bytes."""
-    return zlib.crc32(raw, zlib.crc32(offset.to_bytes(8, "little")))
+def checksum(before: int, offset: int, raw: bytes) -> int:
+    """crc32 over the block's offset in the text (u64 little-endian), then its bytes, continued from `before`.
+
+    The offset finds blocks that were swapped, dropped or repeated, the crc32 of the record before those of another
+    file that happen to be in the right place.
+    """
+    return zlib.crc32(raw, zlib.crc32(offset.to_bytes(8, "little"), before))
 
 
 def token_limit(size: int) -> int:
@@ -314,7 +323,7 @@ def _read_model(source: Fields, size: int, model: bytes) -> bytes:
     return embedded
 
 
-def _read_record(source: Fields, lengths: Lengths, full: int, number: int, offset: int) -> Block:
+def _read_record(source: Fields, lengths: Lengths, full: int, number: int, offset: int, before: int) -> Block:
     part = f"block {number}"
     first = source.more()
     if not first:
@@ -337,7 +346,7 @@ def _read_record(source: Fields, lengths: Lengths, full: int, number: int, offse
             raise StreamError(f"{part} is damaged: it cannot have so many tokens", got=f"{tokens:,}")
     lengths.learn(size, tokens, coded)
     crc32 = int.from_bytes(source.take(CRC_BYTES, part), "little")
-    return Block(number, offset, size, tokens, coded, crc32, last)
+    return Block(number, offset, size, tokens, coded, crc32, last, before)
 
 
 def _refuse(rule: str, got: object) -> NoReturn:
