@@ -150,7 +150,7 @@ def test_damage_is_one_error_that_names_the_block(lab: Lab, text: Path, here: Pa
     whole = (here / "text.bin.golfz").read_bytes()
     bad = here / "bad.golfz"
     words = ("decompress", lab.artifact, bad, "--threads", 1, "--lanes", 1)
-    for place in [0, 3, 5, 13, 16, 18, 20, 22, *range(24, len(whole), len(whole) // 6)]:
+    for place in [0, 3, 5, 13, 16, 18, 20, 22, *range(24, len(whole), len(whole) // 5)]:
         altered = bytearray(whole)
         altered[place] ^= 0x10
         bad.write_bytes(altered)
@@ -233,8 +233,9 @@ def test_a_device_is_written_to_and_not_replaced(lab: Lab, text: Path) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_compress_that_is_ended_leaves_no_output(lab: Lab, here: Path, how: signal.Signals) -> None:
-    (here / "large").write_bytes(lab.artifact.read_bytes() * 40)
-    command = [sys.executable, "-m", "bytegolf", "compress", str(lab.artifact), "large", "--block", "65536"]
+    (here / "large").write_bytes(lab.artifact.read_bytes() * 100)
+    command = [sys.executable, "-m", "bytegolf", "compress", str(lab.artifact), "large"]
+    command += ["--block", "1024", "--lanes", "1", "--threads", "2"]
     process = subprocess.Popen(
         command,
         stderr=subprocess.PIPE,
@@ -242,7 +243,7 @@ def test_a_compress_that_is_ended_leaves_no_output(lab: Lab, here: Path, how: si
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
-    while not list(here.glob(".large.golfz.*.tmp")):
+    while not any(path.stat().st_size for path in here.glob(".large.golfz.*.tmp")):
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.02)

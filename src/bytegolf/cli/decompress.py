@@ -30,7 +30,7 @@ Example: `bytegolf decompress model.golf book.txt.golfz`
 
 Example: `bytegolf decompress book.txt.golfz -o copy.txt`
 
-Example: `bytegolf decompress model.golf book.txt.golfz --range 2000:2100 -o -`
+Example: `bytegolf decompress model.golf a.golfz --range 2000:2100 -o -`
 
 In a pipe: bytegolf decompress model.golf - < notes.golfz | tar t
 """
