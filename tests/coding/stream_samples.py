@@ -86,7 +86,7 @@ class Parts:
         return cls(reader.header, list(reader.blocks()))
 
     def joined(self, blocks: Sequence[Block] | None = None) -> bytes:
-        lengths = Lengths()
+        lengths = Lengths(self.header.block)
         data = header_bytes(self.header) + (self.header.embedded or b"")
         for b in self.blocks if blocks is None else blocks:
             data += record_bytes(lengths, b.size, b.tokens, b.coded, b.crc32, b.last) + b.payload

@@ -34,6 +34,7 @@ from bytegolf.coding.fields import Fields, from_round_number, from_zigzag, round
 
 HEADER = Header(bytes(range(8)), b"abcd", 8192, 1024)
 MODEL = b"a model, or what passes for one here"
+SMALL = replace(HEADER, block=96)
 EMBEDDING = replace(HEADER, model=hashlib.sha256(MODEL).digest()[:8], embedded=MODEL)
 
 
@@ -90,7 +91,7 @@ def test_the_checksum_of_a_header_is_the_one_of_the_books(data: bytes) -> None:
 def test_the_smallest_file_is_frozen() -> None:
     sink = io.BytesIO()
     Writer(sink, HEADER).add(b"", None, last=True)
-    expected = "89 47 7a 10 00 01 02 03 04 05 06 07 61 62 63 64 0d 0a 41 32 01 00 69 df 22 65"
+    expected = "89 47 7a 10 00 01 02 03 04 05 06 07 61 62 63 64 0d 0a 41 32 01 81 80 10 69 df 22 65"
     assert sink.getvalue().hex(" ") == expected
     assert checksum(0, 0, b"") == 0x6522DF69
 
@@ -103,11 +104,11 @@ def test_a_block_is_frozen() -> None:
     data = sink.getvalue()
     assert data[3] == 0x12
     assert data[16:21].hex(" ") == "82 03 82 03 25"
-    # 16 - 96 * 5/32 = 1 and 30 - 96 * 5/16 = 0; then 1 - 3 * 16/96 = 1, 3 bytes, and 2 - 3 * 30/96 = 2
+    # 16 - 96 * 5/32 = 1 and 30 - 96 * 5/16 = 0; then 1 - 3 * 16/96 = 1, 93 bytes missing, 2 - 3 * 30/96 = 2
     assert data[23:29].hex(" ") == "04 00 " + checksum(0, 0, b"a" * 96).to_bytes(4, "little").hex(" ")
     assert (
         data[45:].hex(" ")
-        == "05 03 04 "
+        == "05 bb 01 04 "
         + checksum(checksum(0, 0, b"a" * 96), 96, b"bbb").to_bytes(4, "little").hex(" ")
         + " 78"
     )
@@ -148,22 +149,24 @@ def test_the_framing_of_five_blocks_of_text_is_at_most_64_bytes(
     assert writer.written - payload <= 64
 
 
-@given(
-    st.lists(
-        st.tuples(st.integers(1, 4 * 96), st.integers(0, 96), st.integers(0, (1 << 32) - 1)), max_size=8
-    ),
-    st.integers(1, 96),
+ROWS = st.tuples(
+    st.integers(1, 96), st.integers(1, 4), st.integers(0, 96), st.integers(0, (1 << 32) - 1), st.booleans()
 )
-def test_any_records_come_back(rows: list[tuple[int, int, int]], last: int) -> None:
-    parts, lengths = header_bytes(replace(HEADER, block=96)), Lengths()
-    expected, before = [], 0
-    for i, (tokens, coded, crc32) in enumerate([*rows, (1, 0, 7)]):
-        end = i == len(rows)
-        size = last if end else 96
-        tokens = 0 if coded == size else tokens
-        parts += record_bytes(lengths, size, tokens, coded, crc32, end) + bytes(coded)
-        expected.append(Block(i + 1, 96 * i, size, tokens, coded, crc32, end, before, bytes(coded)))
-        before = crc32
+
+
+@given(st.lists(ROWS, min_size=1, max_size=8))
+def test_any_records_come_back(rows: list[tuple[int, int, int, int, bool]]) -> None:
+    parts, lengths = header_bytes(SMALL), Lengths(96)
+    expected: list[Block] = []
+    offset, before = 0, 0
+    for number, (size, tokens, coded, crc32, full) in enumerate(rows, 1):
+        size = 96 if full else size
+        coded = min(coded, size)
+        tokens = 0 if coded == size else tokens * size
+        last = number == len(rows)
+        parts += record_bytes(lengths, size, tokens, coded, crc32, last) + bytes(coded)
+        expected.append(Block(number, offset, size, tokens, coded, crc32, last, before, bytes(coded)))
+        offset, before = offset + size, crc32
     assert read(parts) == expected
     assert list(Reader(Pipe(parts, most=5)).blocks()) == expected
     skipped = list(Reader(io.BytesIO(parts)).blocks(start=1 << 40))
@@ -218,13 +221,18 @@ def test_a_header_that_no_writer_writes_is_refused_by_name(data: bytes, says: st
 
 
 def record(size: int, tokens: int, coded: int, last: bool) -> bytes:
-    return header_bytes(replace(HEADER, block=96)) + record_bytes(Lengths(), size, tokens, coded, 0, last)
+    return header_bytes(replace(HEADER, block=96)) + record_bytes(Lengths(96), size, tokens, coded, 0, last)
 
 
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (record(97, 30, 10, True), "block 1 is damaged: no block of this file has such a length; got 97"),
+        (
+            header_bytes(SMALL) + varint(1) + varint(97 << 1 | 1),
+            "block 1 is damaged: no block .* length; got -1",
+        ),
+        (header_bytes(SMALL) + varint(1) + varint(96 << 1), "block 1 is damaged: no block .* length; got 0"),
+        (header_bytes(SMALL) + varint(1) + varint(0), "block 1 is damaged: no block .* length; got 96"),
         (record(96, 30, 97, False), "block 1 is damaged: its payload cannot have such a length; got 97"),
         (record(96, 30, -1, False), "block 1 is damaged: its payload cannot have such a length; got -1"),
         (record(96, 385, 10, False), "block 1 is damaged: it cannot have so many tokens; got 385"),
@@ -240,14 +248,14 @@ def test_a_record_that_no_writer_writes_is_refused_by_name(data: bytes, says: st
 
 
 def test_an_empty_last_block_after_others_is_refused() -> None:
-    lengths = Lengths()
+    lengths = Lengths(96)
     data = header_bytes(replace(HEADER, block=96)) + record_bytes(lengths, 96, 9, 0, 0, False)
     assert "block 2 is damaged" in refused(data + record_bytes(lengths, 0, 0, 0, 0, True))
 
 
 def test_a_small_file_with_large_promises_takes_no_memory() -> None:
     large = header_bytes(replace(HEADER, block=MAX_BLOCK)) + record_bytes(
-        Lengths(), MAX_BLOCK, MAX_BLOCK, MAX_BLOCK - 1, 0, False
+        Lengths(MAX_BLOCK), MAX_BLOCK, MAX_BLOCK, MAX_BLOCK - 1, 0, False
     )
     model = remade(EMBEDDING, b"\x24", varint(1 << 31))
     tracemalloc.start()
@@ -262,7 +270,7 @@ def test_a_small_file_with_large_promises_takes_no_memory() -> None:
 
 def test_blocks_out_of_order_are_not_written() -> None:
     writer = Writer(io.BytesIO(), replace(HEADER, block=4))
-    for raw, last in ((b"abc", False), (b"abcde", True), (b"abcde", False)):
+    for raw, last in ((b"", False), (b"abcde", True), (b"abcde", False)):
         with pytest.raises(ValueError, match="cannot stand here"):
             writer.add(raw, None, last)
     writer.add(b"abcd", None, last=False)

@@ -7,6 +7,7 @@ import os
 import random
 import tracemalloc
 from dataclasses import replace
+from itertools import accumulate, zip_longest
 
 import pytest
 from fake_coder import GOLF, Fake
@@ -14,13 +15,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from stream_samples import ODD, RECIPE, Parts, Pipe, packed, part_of, unpacked
 
-from bytegolf.coding.block import StreamError, Text
+from bytegolf.coding.block import StreamError
 from bytegolf.coding.container import DEFAULT_BLOCK, Reader
 from bytegolf.coding.stream import (
     Work,
-    _cut_documents,
     compress,
     compress_documents,
+    cut_documents,
     decompress,
     decompress_range,
 )
@@ -84,30 +85,38 @@ def test_a_range_needs_no_block_but_its_own() -> None:
 
 
 @given(st.lists(st.binary(max_size=30), max_size=12), st.integers(1, 40), st.integers(1, 4))
-def test_documents_come_back_joined_and_the_coder_knows_where_they_begin(
-    documents: list[bytes], block: int, lanes: int
-) -> None:
-    texts = list(_cut_documents(documents, block))
-    whole = b"".join(documents)
-    assert texts == expected_texts(documents, block)
+def test_documents_come_back_joined(documents: list[bytes], block: int, lanes: int) -> None:
     sink = io.BytesIO()
     summary = compress_documents(documents, sink, RECIPE, block=block, work=Work(lanes))
-    assert unpacked(sink.getvalue()) == whole
-    assert summary.raw == len(whole)
+    assert unpacked(sink.getvalue()) == b"".join(documents)
+    assert summary.raw == sum(map(len, documents))
 
 
-def expected_texts(documents: list[bytes], block: int) -> list[Text]:
-    """From the definition: where each document that is not empty begins in the whole, then in its block."""
-    whole, begins = b"".join(documents), []
-    at = 0
-    for document in documents:
-        if document:
-            begins.append(at)
-        at += len(document)
-    return [
-        Text(whole[a : a + block], tuple(b - a for b in begins if a < b < a + block))
-        for a in range(0, len(whole), block)
-    ]
+@given(st.lists(st.binary(max_size=30), max_size=12), st.integers(1, 40))
+def test_the_coder_knows_where_documents_begin_and_only_long_ones_are_cut(
+    documents: list[bytes], block: int
+) -> None:
+    texts = list(cut_documents(documents, block))
+    documents = [document for document in documents if document]
+    ends = list(accumulate(map(len, documents)))
+    begins = [end - len(document) for document, end in zip(documents, ends, strict=True)]
+    assert b"".join(text.data for text in texts) == b"".join(documents)
+    at, told = 0, []
+    for text, following in zip_longest(texts, texts[1:]):
+        end = at + len(text.data)
+        assert 0 < len(text.data) <= block
+        told += [at + start for start in (0, *text.starts) if start or at in begins]
+        if following is not None and end in begins:
+            assert len(text.data) + len(documents[begins.index(end)]) > block, "there was room for one more"
+        elif following is not None:
+            assert len(text.data) == block, "only what is longer than a block is cut"
+        at = end
+    assert told == begins
+    for begin, document in zip(begins, documents, strict=True):
+        cuts = [
+            cut for cut in accumulate(len(text.data) for text in texts) if 0 < cut - begin < len(document)
+        ]
+        assert cuts == list(range(begin + block, begin + len(document), block))
 
 
 @pytest.mark.parametrize(

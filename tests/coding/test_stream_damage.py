@@ -213,7 +213,7 @@ def altered_blocks(stream: bytes, chance: random.Random) -> bytes:
             case 2:
                 blocks[i] = replace(old, payload=altered_bytes(old.payload, chance))
             case 3:
-                blocks[i] = replace(old, size=chance.randrange(90), last=True)
+                blocks[i] = replace(old, size=chance.randrange(81), last=chance.random() < 0.5)
             case 4:
                 blocks[i] = replace(
                     old, coded=chance.randrange(90), payload=chance.randbytes(chance.randrange(90))

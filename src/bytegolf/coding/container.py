@@ -5,8 +5,8 @@ Layout (integers little-endian, varints unsigned LEB128 in their shortest form; 
     header   magic 89 47 7A, a byte of version and flags, 8 bytes of the sha256 of the .golf file, 4 bytes of the
              coder's identity, context and stride as round numbers, so the block size unless it is 128 KiB, the
              length of the embedded model if there is one, crc16 of all that; then the embedded model
-    block    coded length and whether this is the last block, raw length (last block only: the others are full),
-             tokens (not when stored), crc32 of the block's offset in the text and its bytes, continued from the
+    block    coded length; for the last block and those that are not full, which of it holds, and by how much;
+             tokens (not when stored); crc32 of the block's offset in the text and its bytes, continued from the
              record before; then the payload
 
 The record of the last block is the end record: a file without one was cut, and nothing may follow its payload.
@@ -65,7 +65,7 @@ class Sink(Protocol):
 class Header:
     """model: first 8 bytes of the sha256 of the .golf file. arithmetic: first 4 of the coder's identity.
 
-    context, stride: how the model reads, in tokens. block: raw bytes of every block but the last.
+    context, stride: how the model reads, in tokens. block: the most raw bytes that a block has.
     embedded: the .golf file itself, where it travels along.
     """
 
@@ -103,7 +103,9 @@ class Block:
 class Lengths:
     """What the blocks so far suggest for the next one: both sides keep it, and only differences are written."""
 
-    def __init__(self) -> None:
+    def __init__(self, full: int) -> None:
+        """full: the most raw bytes that a block has."""
+        self.full = full
         self._tokens, self._coded = FIRST_TOKENS, FIRST_CODED
 
     def coded(self, size: int) -> int:
@@ -125,7 +127,7 @@ class Writer:
     """Writes the header at once and then one block after the other; `written` counts the bytes of the file."""
 
     def __init__(self, sink: Sink, header: Header) -> None:
-        self._sink, self._header, self._lengths = sink, header, Lengths()
+        self._sink, self._header, self._lengths = sink, header, Lengths(header.block)
         self.written = self.offset = self.number = self._crc32 = 0
         self._ended = False
         self._put(header_bytes(header))
@@ -135,11 +137,10 @@ class Writer:
     def add(self, raw: bytes, coded: Coded | None, last: bool) -> Block:
         """Write the next block: coded, or as it is where there is no `coded` or it saves nothing.
 
-        Raises ValueError for a block that is not full and not the last, or that comes after the last.
+        Raises ValueError for a block that is too large, that comes after the last, or that is empty and not alone.
         """
         size = len(raw)
-        allowed = size <= self._header.block if last else size == self._header.block
-        if self._ended or not allowed or (size == 0 and self.number > 0):
+        if self._ended or size > self._header.block or (size == 0 and not (last and self.number == 0)):
             raise ValueError(f"block {self.number + 1} of {size} bytes cannot stand here")
         tokens, payload = 0, raw
         if coded is not None and len(coded.payload) < size and 0 < coded.tokens <= token_limit(size):
@@ -178,10 +179,10 @@ class Reader:
         Raises StreamError, naming the block, at the first thing that no writer writes: a file that was cut and
         bytes after the end are such things. What was yielded before has good lengths, no more: see `check`.
         """
-        lengths, number, last, crc32 = Lengths(), 0, False, 0
+        lengths, number, last, crc32 = Lengths(self.header.block), 0, False, 0
         while not last:
             number += 1
-            block = _read_record(self._input, lengths, self.header.block, number, self.offset, crc32)
+            block = _read_record(self._input, lengths, number, self.offset, crc32)
             crc32 = block.crc32
             part = f"block {number}"
             if self.offset + block.size <= start and not block.last:
@@ -242,9 +243,10 @@ def header_bytes(header: Header) -> bytes:
 
 def record_bytes(lengths: Lengths, size: int, tokens: int, coded: int, crc32: int, last: bool) -> bytes:
     """The record before a payload of `coded` bytes; `lengths` learns it. tokens are not written when stored."""
-    data = varint(zigzag(coded - lengths.coded(size)) << 1 | last)
-    if last:
-        data += varint(size)
+    missing = lengths.full - size
+    data = varint(zigzag(coded - lengths.coded(size)) << 1 | (last or missing != 0))
+    if last or missing:
+        data += varint(missing << 1 | last)
     if coded != size:
         data += varint(zigzag(tokens - lengths.tokens(size)))
     lengths.learn(size, tokens, coded)
@@ -323,16 +325,17 @@ def _read_model(source: Fields, size: int, model: bytes) -> bytes:
     return embedded
 
 
-def _read_record(source: Fields, lengths: Lengths, full: int, number: int, offset: int, before: int) -> Block:
+def _read_record(source: Fields, lengths: Lengths, number: int, offset: int, before: int) -> Block:
     part = f"block {number}"
     first = source.more()
     if not first:
         after = f"block {number - 1}" if number > 1 else "the header"
         raise StreamError(f"the end record is missing: the file is truncated after {after}")
     value, _ = source.varint(part, first)
-    last = bool(value & 1)
-    size = source.varint(part)[0] if last else full
-    if size > full or (size == 0 and number > 1) or offset + size > MAX_TEXT:
+    ending = source.varint(part)[0] if value & 1 else 0
+    size, last = lengths.full - (ending >> 1), bool(ending & 1)
+    empty = size == 0 and not (last and number == 1)
+    if size < 0 or empty or bool(value & 1) != (ending > 0) or offset + size > MAX_TEXT:
         raise StreamError(
             f"{part} is damaged: no block of this file has such a length", got=f"{size:,} bytes"
         )

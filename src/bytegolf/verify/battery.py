@@ -14,11 +14,22 @@ from bytegolf.verify import (
     controls,
     normalised,
     provenance,
+    round_trip,
     shipping,
 )
 from bytegolf.verify.check import Case, Check, Finding, Outcome
 
-FAMILIES = (contract, normalised, causality, accounting, provenance, clean_room, shipping, controls)
+FAMILIES = (
+    contract,
+    normalised,
+    causality,
+    accounting,
+    provenance,
+    clean_room,
+    shipping,
+    round_trip,
+    controls,
+)
 CHECKS: list[Check] = sorted(
     (check for family in FAMILIES for check in family.CHECKS), key=lambda check: int(check.id[1:])
 )

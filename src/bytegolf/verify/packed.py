@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bytegolf.coding.exact_coder import ExactCoder
 from bytegolf.config.adaptation import FullWeights, LoraAdaptation
 from bytegolf.config.schema import Score as Settings
 from bytegolf.score.adaptive_predictor import AdaptivePredictor, DocumentPredictor
@@ -75,6 +76,12 @@ class PackedSubject:
                 yield learning
         else:
             yield ModelPredictor(backend, **sizes, isolated=isolated)
+
+    def exact_coder(self) -> ExactCoder | None:
+        """The model as `bytegolf compress` reads it; None with test-time training, which has no exact form."""
+        if self.settings.adaptation.kind != "none":
+            return None
+        return ExactCoder(self.packed, self.settings.context, self.settings.stride)
 
     def claim(self) -> Mapping[str, Any]:
         return {}
