@@ -30,7 +30,7 @@ Example: `bytegolf decompress model.golf book.txt.golfz`
 
 Example: `bytegolf decompress book.txt.golfz -o copy.txt`
 
-Example: `bytegolf decompress model.golf book.txt.golfz --range 200000:201000 -o -`
+Example: `bytegolf decompress model.golf a.golfz --range 2000:2100 -o -`
 
 In a pipe: bytegolf decompress model.golf - < notes.golfz | tar t
 """
@@ -73,7 +73,9 @@ def command(
         ):
             summary = decompress_range(reader, sink, recipe, start, length, work=work, progress=progress)
     seconds = time.perf_counter() - began
-    output.show(streams.line(summary, seconds))
+    output.show(
+        streams.line(summary, seconds) if length is None else streams.range_line(length, summary, seconds)
+    )
     result = {
         "input": str(source),
         "output": str(out),
