@@ -14,8 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bytegolf.coding.block import Coded, Report, Text, nothing
+import numpy as np  # a matrix library to be held to one thread
+import threadpoolctl
 
+from bytegolf.coding.block import Coded, Report, Text, nothing
+from bytegolf.errors import UserError
+
+WEIGHTS = np.eye(2) @ np.eye(2)
 GOLF = b"\x89GOLF not a model at all"
 
 
@@ -41,7 +46,8 @@ class Fake:
 
     @property
     def identity(self) -> bytes:
-        return hashlib.sha256(self.model + bytes([self.version])).digest()
+        process = str(os.getpid()) if self.trouble == "identities" else ""
+        return hashlib.sha256(self.model + bytes([self.version]) + process.encode()).digest()
 
     def build(self) -> Fake:
         if self.trouble == "no build":
@@ -84,6 +90,11 @@ class Fake:
         match self.trouble:
             case "raise":
                 raise ValueError("this coder cannot")
+            case "refuse":
+                raise UserError("the coder refuses", got=b"line", where="the text", fix="another text")
+            case "threads":
+                pools = threadpoolctl.threadpool_info()
+                assert all(pool["num_threads"] == 1 for pool in pools), pools
             case "memory":
                 raise MemoryError
             case "die":

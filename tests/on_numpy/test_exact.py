@@ -25,7 +25,9 @@ Outputs = tuple[np.ndarray, np.ndarray]
 
 
 def engine_of(model: Model, data: st.DataObject) -> Exact:
-    weights = (generic_weights if data.draw(st.booleans()) else trained_like)(model, data.draw(st.integers(0, 5)))
+    weights = (generic_weights if data.draw(st.booleans()) else trained_like)(
+        model, data.draw(st.integers(0, 5))
+    )
     return Exact(model, unpacked(model, weights, data.draw(st.sampled_from(CODECS))))
 
 
@@ -85,7 +87,10 @@ def test_lanes_go_on_where_they_stood_when_others_end(slot: str, kind: str, data
 @pytest.mark.parametrize("kind", registry.names("mixer"))
 def test_only_a_mixer_that_stops_at_bos_forgets_there(kind: str, stop_at_bos: bool) -> None:
     """The embedding after BOS: of the text before it nothing is left, or something is; in any pieces."""
-    sizes = {"bigram_hash": {"buckets": 19, "table_dim": 3}, "bigram_hash_prime": {"buckets": 19, "table_dim": 3}}
+    sizes = {
+        "bigram_hash": {"buckets": 19, "table_dim": 3},
+        "bigram_hash_prime": {"buckets": 19, "table_dim": 3},
+    }
     model, _ = miniature(())
     mixer = {"kind": kind, "stop_at_bos": stop_at_bos, **sizes.get(kind, {})}
     blind = {"kind": "gqa", "heads": 2, "kv_heads": 1, "window": 1}

@@ -26,6 +26,7 @@ from bytegolf.cli import (
     pack,
     plan,
     presets,
+    prove,
     score,
     train,
     verify,
@@ -57,6 +58,7 @@ app.command("train", help=train.HELP)(train.command)
 app.command("pack", help=pack.HELP)(pack.command)
 app.command("score", help=score.HELP)(score.command)
 app.command("verify", help=verify.HELP)(verify.command)
+app.command("prove", help=prove.HELP)(prove.command)
 app.command("compress", help=compress.HELP)(compress.command)
 app.command("decompress", help=decompress.HELP)(decompress.command)
 app.command("generate", help=generate.HELP)(generate.command)

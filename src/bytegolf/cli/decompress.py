@@ -21,8 +21,8 @@ HELP = """Give back, byte for byte, what `bytegolf compress` was given.
 
 MODEL is the .golf file that compressed it; leave it out when the file holds its model. The file says itself how
 the model reads. Every block is checked before it is written: another model, an altered byte and a truncated file
-are errors that name the place. A file appears under its name when all of it is right; a pipe gets the blocks before
-the damage, and exit code 2.
+are errors that name the place. A file appears under its name when all of it is right; a pipe gets the blocks
+before the damage, and exit code 2.
 
 With --range only the blocks that hold these bytes are decoded.
 
@@ -30,7 +30,7 @@ Example: `bytegolf decompress model.golf book.txt.golfz`
 
 Example: `bytegolf decompress book.txt.golfz -o copy.txt`
 
-Example: `bytegolf decompress model.golf book.txt.golfz --range 200000:201000 -o -`
+Example: `bytegolf decompress model.golf a.golfz --range 2000:2100 -o -`
 
 In a pipe: bytegolf decompress model.golf - < notes.golfz | tar t
 """
@@ -73,7 +73,9 @@ def command(
         ):
             summary = decompress_range(reader, sink, recipe, start, length, work=work, progress=progress)
     seconds = time.perf_counter() - began
-    output.show(streams.line(summary, seconds))
+    output.show(
+        streams.line(summary, seconds) if length is None else streams.range_line(length, summary, seconds)
+    )
     result = {
         "input": str(source),
         "output": str(out),

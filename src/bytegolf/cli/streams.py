@@ -187,5 +187,15 @@ def line(summary: Summary, seconds: float) -> str:
         words += f", {summary.bits_per_byte:.4f} bits per byte"
     if summary.embedded:
         words += f", and {summary.embedded:,} of embedded model"
+    return f"{words}; {_pace(summary, seconds)}"
+
+
+def range_line(length: int, summary: Summary, seconds: float) -> str:
+    """`1,000 bytes of the text; 3.1 s, 42,281 bytes/s; 1 block, 0 stored`: speed is that of whole blocks."""
+    return f"{length:,} bytes of the text; {_pace(summary, seconds)}"
+
+
+def _pace(summary: Summary, seconds: float) -> str:
     speed = f", {summary.raw / seconds:,.0f} bytes/s" if seconds else ""
-    return f"{words}; {seconds:.1f} s{speed}; {summary.blocks:,} blocks, {summary.stored:,} stored"
+    blocks = f"{summary.blocks:,} block{'s' if summary.blocks != 1 else ''}"
+    return f"{seconds:.1f} s{speed}; {blocks}, {summary.stored:,} stored"

@@ -5,8 +5,9 @@ Layout (integers little-endian, varints unsigned LEB128 in their shortest form; 
     header   magic 89 47 7A, a byte of version and flags, 8 bytes of the sha256 of the .golf file, 4 bytes of the
              coder's identity, context and stride as round numbers, so the block size unless it is 128 KiB, the
              length of the embedded model if there is one, crc16 of all that; then the embedded model
-    block    coded length and whether this is the last block, raw length (last block only: the others are full),
-             tokens (not when stored), crc32 of the block's offset in the text and its bytes; then the payload
+    block    coded length; for the last block and those that are not full, which of it holds, and by how much;
+             tokens (not when stored); crc32 of the block's offset in the text and its bytes, continued from the
+             record before; then the payload
 
 The record of the last block is the end record: a file without one was cut, and nothing may follow its payload.
 A block whose coded length is its raw length is stored as it is. Lengths are written as differences to what the
@@ -64,7 +65,7 @@ class Sink(Protocol):
 class Header:
     """model: first 8 bytes of the sha256 of the .golf file. arithmetic: first 4 of the coder's identity.
 
-    context, stride: how the model reads, in tokens. block: raw bytes of every block but the last.
+    context, stride: how the model reads, in tokens. block: the most raw bytes that a block has.
     embedded: the .golf file itself, where it travels along.
     """
 
@@ -80,7 +81,8 @@ class Header:
 class Block:
     """One block as the file has it. number counts from 1; offset and size: its bytes in the raw text.
 
-    tokens: 0 for a block stored as it is. payload: empty for a block that was skipped.
+    tokens: 0 for a block stored as it is. payload: empty for a block that was skipped. before: the crc32 of the
+    record before, 0 in the first.
     """
 
     number: int
@@ -90,6 +92,7 @@ class Block:
     coded: int
     crc32: int
     last: bool
+    before: int
     payload: bytes = b""
 
     @property
@@ -100,7 +103,9 @@ class Block:
 class Lengths:
     """What the blocks so far suggest for the next one: both sides keep it, and only differences are written."""
 
-    def __init__(self) -> None:
+    def __init__(self, full: int) -> None:
+        """full: the most raw bytes that a block has."""
+        self.full = full
         self._tokens, self._coded = FIRST_TOKENS, FIRST_CODED
 
     def coded(self, size: int) -> int:
@@ -122,8 +127,8 @@ class Writer:
     """Writes the header at once and then one block after the other; `written` counts the bytes of the file."""
 
     def __init__(self, sink: Sink, header: Header) -> None:
-        self._sink, self._header, self._lengths = sink, header, Lengths()
-        self.written = self.offset = self.number = 0
+        self._sink, self._header, self._lengths = sink, header, Lengths(header.block)
+        self.written = self.offset = self.number = self._crc32 = 0
         self._ended = False
         self._put(header_bytes(header))
         if header.embedded is not None:
@@ -132,21 +137,21 @@ class Writer:
     def add(self, raw: bytes, coded: Coded | None, last: bool) -> Block:
         """Write the next block: coded, or as it is where there is no `coded` or it saves nothing.
 
-        Raises ValueError for a block that is not full and not the last, or that comes after the last.
+        Raises ValueError for a block that is too large, that comes after the last, or that is empty and not alone.
         """
         size = len(raw)
-        allowed = size <= self._header.block if last else size == self._header.block
-        if self._ended or not allowed or (size == 0 and self.number > 0):
+        if self._ended or size > self._header.block or (size == 0 and not (last and self.number == 0)):
             raise ValueError(f"block {self.number + 1} of {size} bytes cannot stand here")
         tokens, payload = 0, raw
         if coded is not None and len(coded.payload) < size and 0 < coded.tokens <= token_limit(size):
             tokens, payload = coded.tokens, coded.payload
-        crc32 = checksum(self.offset, raw)
+        before, crc32 = self._crc32, checksum(self._crc32, self.offset, raw)
         self._put(record_bytes(self._lengths, size, tokens, len(payload), crc32, last))
         self._put(payload)
         self.number += 1
-        block = Block(self.number, self.offset, size, tokens, len(payload), crc32, last)
+        block = Block(self.number, self.offset, size, tokens, len(payload), crc32, last, before)
         self.offset += size
+        self._crc32 = crc32
         self._ended = last
         return block
 
@@ -174,10 +179,11 @@ class Reader:
         Raises StreamError, naming the block, at the first thing that no writer writes: a file that was cut and
         bytes after the end are such things. What was yielded before has good lengths, no more: see `check`.
         """
-        lengths, number, last = Lengths(), 0, False
+        lengths, number, last, crc32 = Lengths(self.header.block), 0, False, 0
         while not last:
             number += 1
-            block = _read_record(self._input, lengths, self.header.block, number, self.offset)
+            block = _read_record(self._input, lengths, number, self.offset, crc32)
+            crc32 = block.crc32
             part = f"block {number}"
             if self.offset + block.size <= start and not block.last:
                 self._input.skip(block.coded, part)
@@ -196,14 +202,18 @@ def check(block: Block, raw: bytes | None) -> bytes:
     where = f"bytes {block.offset:,} to {block.offset + block.size:,} of the text"
     if raw is None:
         raise StreamError(f"{part} is damaged: no encoder writes such a payload", got=where)
-    if len(raw) != block.size or checksum(block.offset, raw) != block.crc32:
+    if len(raw) != block.size or checksum(block.before, block.offset, raw) != block.crc32:
         raise StreamError(f"{part} is damaged or not in its place: its checksum does not fit", got=where)
     return raw
 
 
-def checksum(offset: int, raw: bytes) -> int:
-    """crc32 over the block's offset in the text (u64 little-endian), then its bytes."""
-    return zlib.crc32(raw, zlib.crc32(offset.to_bytes(8, "little")))
+def checksum(before: int, offset: int, raw: bytes) -> int:
+    """crc32 over the block's offset in the text (u64 little-endian), then its bytes, continued from `before`.
+
+    The offset finds blocks that were swapped, dropped or repeated, the crc32 of the record before those of another
+    file that happen to be in the right place.
+    """
+    return zlib.crc32(raw, zlib.crc32(offset.to_bytes(8, "little"), before))
 
 
 def token_limit(size: int) -> int:
@@ -233,9 +243,10 @@ def header_bytes(header: Header) -> bytes:
 
 def record_bytes(lengths: Lengths, size: int, tokens: int, coded: int, crc32: int, last: bool) -> bytes:
     """The record before a payload of `coded` bytes; `lengths` learns it. tokens are not written when stored."""
-    data = varint(zigzag(coded - lengths.coded(size)) << 1 | last)
-    if last:
-        data += varint(size)
+    missing = lengths.full - size
+    data = varint(zigzag(coded - lengths.coded(size)) << 1 | (last or missing != 0))
+    if last or missing:
+        data += varint(missing << 1 | last)
     if coded != size:
         data += varint(zigzag(tokens - lengths.tokens(size)))
     lengths.learn(size, tokens, coded)
@@ -314,16 +325,17 @@ def _read_model(source: Fields, size: int, model: bytes) -> bytes:
     return embedded
 
 
-def _read_record(source: Fields, lengths: Lengths, full: int, number: int, offset: int) -> Block:
+def _read_record(source: Fields, lengths: Lengths, number: int, offset: int, before: int) -> Block:
     part = f"block {number}"
     first = source.more()
     if not first:
         after = f"block {number - 1}" if number > 1 else "the header"
         raise StreamError(f"the end record is missing: the file is truncated after {after}")
     value, _ = source.varint(part, first)
-    last = bool(value & 1)
-    size = source.varint(part)[0] if last else full
-    if size > full or (size == 0 and number > 1) or offset + size > MAX_TEXT:
+    ending = source.varint(part)[0] if value & 1 else 0
+    size, last = lengths.full - (ending >> 1), bool(ending & 1)
+    empty = size == 0 and not (last and number == 1)
+    if size < 0 or empty or bool(value & 1) != (ending > 0) or offset + size > MAX_TEXT:
         raise StreamError(
             f"{part} is damaged: no block of this file has such a length", got=f"{size:,} bytes"
         )
@@ -337,7 +349,7 @@ def _read_record(source: Fields, lengths: Lengths, full: int, number: int, offse
             raise StreamError(f"{part} is damaged: it cannot have so many tokens", got=f"{tokens:,}")
     lengths.learn(size, tokens, coded)
     crc32 = int.from_bytes(source.take(CRC_BYTES, part), "little")
-    return Block(number, offset, size, tokens, coded, crc32, last)
+    return Block(number, offset, size, tokens, coded, crc32, last, before)
 
 
 def _refuse(rule: str, got: object) -> NoReturn:

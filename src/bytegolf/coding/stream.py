@@ -51,9 +51,10 @@ class Work:
 class Summary:
     """What went through. raw: bytes of the blocks' text. file: bytes of .golfz, without an embedded model.
 
-    payload: bytes of all payloads; the rest of the file is framing. stored: blocks that are stored as they are.
-    tokens: of the others. bits: what these had to cost (when encoding). embedded: bytes of the model in the file.
-    A range counts the blocks that it needed, whole, and the part of the file up to them.
+    payload: bytes of all payloads; the rest of the file is framing. stored: blocks that are stored as they
+    are, stored_bytes: their bytes. tokens: of the others. bits: what these had to cost (when encoding).
+    embedded: bytes of the model in the file. A range counts the blocks that it needed, whole, and the part of
+    the file up to them.
     """
 
     raw: int
@@ -61,6 +62,7 @@ class Summary:
     payload: int
     blocks: int
     stored: int
+    stored_bytes: int
     tokens: int
     bits: float = 0.0
     embedded: int = 0
@@ -103,7 +105,7 @@ def compress_documents(
 
     The file decompresses to the documents joined. Where they begin it does not say; an empty one leaves no trace.
     """
-    return _compress(_cut_documents(documents, block), sink, recipe, block, embed, work, progress)
+    return _compress(cut_documents(documents, block), sink, recipe, block, embed, work, progress)
 
 
 def decompress(
@@ -277,19 +279,22 @@ def _cut(source: Source, size: int) -> Iterator[Text]:
             return
 
 
-def _cut_documents(documents: Iterable[bytes], size: int) -> Iterator[Text]:
-    held, starts = bytearray(), []
-    for document in documents:
-        at = 0
-        while at < len(document):
-            if at == 0 and held:
-                starts.append(len(held))
-            part = document[at : at + size - len(held)]
-            held += part
-            at += len(part)
-            if len(held) == size:
-                yield Text(bytes(held), tuple(starts))
-                held, starts = bytearray(), []
+def cut_documents(documents: Iterable[bytes], size: int) -> Iterator[Text]:
+    """Blocks of at most `size` bytes that end where documents end; only a longer document is cut itself.
+
+    A document that does not fit into what is left of a block begins the next one, since the model sees nothing of
+    the block before.
+    """
+    held, starts = bytearray(), list[int]()
+    for document in filter(None, documents):
+        if held and len(held) + len(document) > size:
+            yield Text(bytes(held), tuple(starts))
+            held, starts = bytearray(), []
+        if held:
+            starts.append(len(held))
+        whole = len(document) // size * size if len(document) > size else 0
+        yield from (Text(document[at : at + size]) for at in range(0, whole, size))
+        held += document[whole:]
     if held:
         yield Text(bytes(held), tuple(starts))
 
@@ -307,7 +312,7 @@ class _Tally:
     """Sums over blocks."""
 
     def __init__(self) -> None:
-        self.raw = self.payload = self.blocks = self.stored = self.tokens = 0
+        self.raw = self.payload = self.blocks = self.stored = self.stored_bytes = self.tokens = 0
         self.bits = 0.0
 
     def add(self, block: Block) -> None:
@@ -315,6 +320,7 @@ class _Tally:
         self.payload += block.coded
         self.blocks += 1
         self.stored += block.stored
+        self.stored_bytes += block.size if block.stored else 0
         self.tokens += block.tokens
 
     def summary(self, file: int, embedded: int) -> Summary:
@@ -324,6 +330,7 @@ class _Tally:
             self.payload,
             self.blocks,
             self.stored,
+            self.stored_bytes,
             self.tokens,
             self.bits,
             embedded,

@@ -10,13 +10,12 @@ import contextlib
 import os
 import pickle
 import signal
-import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal, Protocol
@@ -174,13 +173,13 @@ class _Hands:
     def start(self) -> None:
         """Every worker with its coder built."""
         context = get_context("spawn")
-        for _ in range(self._count):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs,), daemon=True)
-            with _not_interrupted():
+        with _interrupted_later():
+            for _ in range(self._count):
+                ours, theirs = context.Pipe()
+                process = context.Process(target=_work, args=(theirs,), daemon=True)
                 process.start()
-            theirs.close()  # what is left is the worker's alone, so that its death ends the pipe
-            self._workers.append(_Worker(process, ours))
+                theirs.close()  # what is left is the worker's alone, so that its death ends the pipe
+                self._workers.append(_Worker(process, ours))
         for worker in self._workers:
             worker.send(self._recipe)
         identities = {worker.receive()[1] for worker in self._workers}
@@ -227,19 +226,17 @@ class _Hands:
 
 
 @contextlib.contextmanager
-def _not_interrupted() -> Iterator[None]:
-    """Processes started here do not hear Ctrl-C: their parent does, and ends them.
+def _interrupted_later() -> Iterator[None]:
+    """Ctrl-C waits until the end. Processes started here never hear it: their parent does, and ends them.
 
-    A process inherits what it is to ignore; from its own start on would be too late, it takes a moment to come up.
+    A process inherits what is blocked; to ignore it once it runs would be too late, it takes a moment to come up.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource_tracker.ensure_running()  # the first process starts it, and that would let Ctrl-C in again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _work(pipe: Connection) -> None:

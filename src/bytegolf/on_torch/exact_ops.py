@@ -68,6 +68,10 @@ class TorchOps:
     def rows(self, table: Tensor, index: NDArray[np.int64]) -> Tensor:
         return table[torch.tensor(index, device=self.device)]
 
+    def columns(self, x: Tensor, index: NDArray[np.int64]) -> Tensor:
+        """x[..., index]."""
+        return x[..., torch.tensor(index, device=self.device)]
+
     def masked(self, x: Tensor, hidden: Tensor, value: float) -> Tensor:
         """x, with `value` where hidden."""
         return x.masked_fill(hidden, value)

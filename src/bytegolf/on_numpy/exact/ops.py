@@ -37,6 +37,7 @@ class Ops(Protocol):
     def index(self, x: Array) -> Array: ...
     def gather(self, table: Array, index: Array) -> Array: ...
     def rows(self, table: Array, index: NDArray[np.int64]) -> Array: ...
+    def columns(self, x: Array, index: NDArray[np.int64]) -> Array: ...
     def masked(self, x: Array, hidden: Array, value: float) -> Array: ...
     def mask(self, values: NDArray[np.bool_]) -> Array: ...
     def concat(self, parts: list[Array], axis: int) -> Array: ...
@@ -85,6 +86,10 @@ class NumpyOps:
     def rows(self, table: Array, index: NDArray[np.int64]) -> Array:
         return table.take(index, axis=0)
 
+    def columns(self, x: Array, index: NDArray[np.int64]) -> Array:
+        """x[..., index]."""
+        return x.take(index, axis=-1)
+
     def masked(self, x: Array, hidden: Array, value: float) -> Array:
         """x, with `value` where hidden."""
         return np.where(hidden, value, x)
@@ -102,7 +107,6 @@ class NumpyOps:
         return np.ascontiguousarray(x)
 
     def add_at(self, x: Array, index: Array, value: Array) -> Array:
-        """x, in place, with `value` added at one index of the last axis each."""
-        flat = x.reshape(-1, x.shape[-1])
-        flat[np.arange(len(flat)), index.reshape(-1)] += value.reshape(-1)
+        """x (N, V), in place, with value[n] added at index[n] of row n."""
+        x[np.arange(len(x)), index] += value
         return x

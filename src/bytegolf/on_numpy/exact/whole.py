@@ -83,7 +83,7 @@ class Linear:
     """y = W x of one or several matrices with the same input, from their codes.
 
     X = rint(2^b x), clamped to |x| <= limit; y_r = (2^-b scale_r) * sum_c code_rc X_c. The sum of magnitudes is at
-    most 2^b limit max_r sum_c |code_rc|, at most 2^53 by the choice of b. x (..., cols) -> y (..., rows).
+    most 2^b limit max_r sum_c |code_rc|, at most 2^53 by the choice of b. x (N, cols) -> y (N, rows).
 
     bound: the proven limit of |y|, a row for itself: scale_r min(limit sum |code|, norm |code|_2), where `norm`
     bounds the Euclidean norm of x.
@@ -115,12 +115,15 @@ class Linear:
         self.row_bounds = scales * worst * SLACK
         self.bound = float(self.row_bounds.max(initial=0.0))
 
+    def in_units(self, units: Floats) -> None:
+        """Give every row r of y times units[r], powers of two."""
+        self._factors = self._factors * self._ops.array(units)
+
     def __call__(self, x: Array) -> Array:
         x = self._ops.rint(x * self._step)
         if self._most is not None:
             x = self._ops.clip(x, -self._most, self._most)
-        y = (x.reshape(-1, x.shape[-1]) @ self._codes) * self._factors  # one product, however many lanes
-        return y.reshape(*x.shape[:-1], -1)
+        return (x @ self._codes) * self._factors
 
 
 def _lengths(codes: Floats) -> Floats:

@@ -17,7 +17,7 @@ CAPS = (2.0**-10, 2.0**20)  # beyond, the steps of the table would be no floats 
 
 
 class Capped:
-    """cap_table[rint(CAP_STEPS z / cap)], z = W x: int64 (L, T, V)."""
+    """cap_table[rint(CAP_STEPS z / cap)], z = W x: int64 (N, V)."""
 
     def __init__(self, ops: Ops, model: Model, matrix: Stored, cap: float) -> None:
         if not CAPS[0] <= cap <= CAPS[1]:
@@ -26,11 +26,13 @@ class Capped:
         width = math.sqrt(model.dim)
         self._ops, self._steps, self._centre = ops, CAP_STEPS / cap, float(CAP_REACH * CAP_STEPS)
         self._z = Linear(ops, [matrix], limit=width, clamp=False, norm=width)
+        self._clips = self._z.bound * self._steps > 2.0**60  # what is no int64 finds no end of the table
         self._table = ops.array(cap_table(cap))
 
-    def __call__(self, x_LTD: Array) -> Array:
-        place = self._ops.rint(self._z(x_LTD) * self._steps) + self._centre
-        place = self._ops.clip(place, 0.0, 2.0 * self._centre)  # before it is an integer: it may be beyond int64
+    def __call__(self, x_ND: Array) -> Array:
+        place = self._ops.rint(self._z(x_ND) * self._steps) + self._centre
+        if self._clips:
+            place = self._ops.clip(place, 0.0, 2.0 * self._centre)
         return self._ops.gather(self._table, self._ops.index(place))
 
     def tables(self) -> list[NDArray[np.int64]]:
