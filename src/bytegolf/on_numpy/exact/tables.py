@@ -96,11 +96,14 @@ class Angles:
 
     def at(self, first: int, count: int) -> tuple[Floats, Floats]:
         """(cos, sin) of positions first .. first + count - 1, each (count, r / 2). What was asked for is kept."""
-        while len(self._cos) < first + count:
-            (cos_a, sin_a), (cos_b, sin_b) = _cosines([self._next]), self._fine
-            self._cos = np.concatenate((self._cos, cos_a * cos_b - sin_a * sin_b))
-            self._sin = np.concatenate((self._sin, sin_a * cos_b + cos_a * sin_b))
+        cos, sin, (cos_b, sin_b) = [self._cos], [self._sin], self._fine
+        for _ in range(-((len(self._cos) - (first + count)) // SPAN)):
+            cos_a, sin_a = _cosines([self._next])
+            cos.append(cos_a * cos_b - sin_a * sin_b)
+            sin.append(sin_a * cos_b + cos_a * sin_b)
             self._next = _turned(self._next, self._stride)
+        if len(cos) > 1:
+            self._cos, self._sin = np.concatenate(cos), np.concatenate(sin)
         return self._cos[first : first + count], self._sin[first : first + count]
 
     def tables(self) -> list[Floats]:
