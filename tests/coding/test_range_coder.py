@@ -22,7 +22,9 @@ def distributions(draw: st.DrawFn, symbols: int, count: int) -> np.ndarray:
     rows = []
     for _ in range(count):
         kind = draw(st.sampled_from(["flat", "peaked", "one", "random"]))
-        shares = np.ones(symbols) if kind == "flat" else rng.random(symbols) ** (50 if kind == "peaked" else 1)
+        shares = (
+            np.ones(symbols) if kind == "flat" else rng.random(symbols) ** (50 if kind == "peaked" else 1)
+        )
         extras = np.zeros(symbols) if kind == "one" else np.floor(shares / shares.sum() * (free - symbols))
         extras[rng.integers(symbols)] += free - extras.sum()
         rows.append(extras)
@@ -33,7 +35,9 @@ def distributions(draw: st.DrawFn, symbols: int, count: int) -> np.ndarray:
 def streams(draw: st.DrawFn, most: int = 60) -> tuple[np.ndarray, np.ndarray]:
     """(symbols, extras): drawn from the distributions, or the unlikely ones, or always the same."""
     symbols, count = draw(st.sampled_from([2, 3, 17, 257, 1024])), draw(st.integers(0, most))
-    extras = draw(distributions(symbols, min(count, 8)))[np.arange(count) % 8] if count else np.zeros((0, symbols))
+    extras = (
+        draw(distributions(symbols, min(count, 8)))[np.arange(count) % 8] if count else np.zeros((0, symbols))
+    )
     rng = np.random.default_rng(draw(st.integers(0, 1 << 16)))
     kind = draw(st.sampled_from(["drawn", "uniform", "likely", "first", "last"]))
     if kind == "drawn":

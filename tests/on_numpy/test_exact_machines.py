@@ -72,6 +72,8 @@ def test_no_library_setting_changes_a_bit(setting: str, folder: Path) -> None:
     assert done.stdout.strip() == GOLDEN, done.stderr
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: the same integers on a GPU are NOT proven")
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="no CUDA device: the same integers on a GPU are NOT proven"
+)
 def test_a_gpu_gives_the_same(folder: Path) -> None:
     assert exact_hash.answer(folder, TorchOps("cuda")) == GOLDEN
