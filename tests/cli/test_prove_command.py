@@ -14,7 +14,7 @@ from cli_samples import Lab, call
 from bytegolf.verify import proof as proofs
 from bytegolf.verify.proof import Decoded
 
-QUICK = ("--threads", "1", "--lanes", "3", "--block", "1000")
+QUICK = ("--threads", "1", "--lanes", "3", "--block", "400")
 
 
 def prove(lab: Lab, *words: object) -> tuple[int, dict[str, Any], str]:
@@ -37,18 +37,19 @@ class Proven:
 def proven(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Proven:
     folder = tmp_path_factory.mktemp("proof")
     text, kept, out = folder / "text", folder / "text.golfz", folder / "proof.json"
-    text.write_bytes(Path(__file__).read_bytes()[:2256])
+    text.write_bytes(Path(__file__).read_bytes()[:1000])
     code, proof, told = prove(lab, "--text", text, "--keep", kept, "-o", out)
     assert (code, proof["verdict"], proof["proven"]) == (0, "pass", True), told
     return Proven(proof, text, kept, out, told)
 
 
 def test_the_figures_stand_for_one_another(proven: Proven, lab: Lab) -> None:
-    proof, bpb, n, size = proven.proof, proven.proof["bpb"], 2256, proven.kept.stat().st_size
+    proof, bpb, n, size = proven.proof, proven.proof["bpb"], 1000, proven.kept.stat().st_size
     assert (proof["text"]["bytes"], proof["text"]["documents"], proof["coded"]["blocks"]) == (n, 1, 3)
     digest = hashlib.sha256(proven.text.read_bytes()).hexdigest()
     assert proof["text"]["sha256"] == proof["decoded"]["sha256"] == digest
-    assert bpb["exact"] == pytest.approx(bpb["float_in_blocks"], rel=1e-3)
+    # Not closer: a frequency is at least 2^-24, which on a text that surprises the model costs less than float.
+    assert bpb["exact"] == pytest.approx(bpb["float_in_blocks"], rel=2e-2)
     assert bpb["exact"] * n == pytest.approx(proof["coded"]["bits"])
     assert proof["coded"]["bits"] / 8 < size == proof["coded"]["bytes"]
     assert hashlib.sha256(proven.kept.read_bytes()).hexdigest() == proof["coded"]["sha256"]
