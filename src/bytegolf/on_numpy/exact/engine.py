@@ -6,7 +6,7 @@ tables.py). So the logits do not depend on how many tokens are read at a time, h
 threads, BLAS, or the instruction set, and a decoder elsewhere sees the very numbers that the encoder saw.
 Within rounding they are those of on_numpy/forward.py.
 
-Shapes: L lanes, T new tokens, D width, V vocabulary. A lane is a text of its own.
+Shapes: L lanes, T new tokens, N = L T, D width, V vocabulary. A lane is a text of its own.
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ class Exact:
         head = registry.lookup("head", model.head.kind, "exact")
         self._head = head(self._ops, model.head, model, _under(stored, "head"), self._embedding)
         self._exp = self._ops.array(exp_table(_EXP_BITS))
+        self._free = self._ops.array(np.array([float(TOTAL - model.vocab_size)]))
 
     def identity(self) -> bytes:
         """sha256 over the version of the arithmetic and every table in use: equal where the integers are equal."""
@@ -104,23 +105,25 @@ class Exact:
 
         Cost: two operations a weight and token, and the attention.
         """
-        x_LTD = x0_LTD = self._embed(state, ids_LT.astype(np.int64))
+        lanes, new = ids_LT.shape
+        x_ND = x0_ND = self._embed(state, ids_LT.astype(np.int64))
         outputs: dict[int, Array] = {}
         for step, memory in zip(self._steps, state.attention, strict=True):
             layer = self._layers[step.layer]
             if step.skip is not None:
-                x_LTD = self._whole(x_LTD + self._skips[step.skip.index] * outputs[step.skip.source])
-            x_LTD = self._whole(layer.mix_x * x_LTD + layer.mix_x0 * x0_LTD)
-            branch_LTD = layer.attention(self._norm(x_LTD), memory, state.position)
-            x_LTD = self._whole(x_LTD + branch_LTD * layer.attention_scale)
-            x_LTD = self._whole(x_LTD + layer.mlp(self._norm(x_LTD)) * layer.mlp_scale)
-            outputs[step.layer] = x_LTD
-        state.position += ids_LT.shape[1]
-        return self._norm(x_LTD)
+                x_ND = x_ND + self._skips[step.skip.index] * outputs[step.skip.source]
+            x_ND = self._whole(layer.mix_x * x_ND + layer.mix_x0 * x0_ND)
+            branch_ND = layer.attention(self._norm(x_ND), memory, state.position)
+            x_ND = self._whole(x_ND + branch_ND * layer.attention_scale)
+            x_ND = x_ND + layer.mlp(self._norm(x_ND)) * layer.mlp_scale
+            outputs[step.layer] = x_ND
+        state.position += new
+        return self._norm(self._whole(x_ND)).reshape(lanes, new, -1)
 
     def logits(self, x_LTD: Array) -> Array:
         """int64 (L, T, V): the logits of the next token in 1/1024 nat."""
-        return self._head(x_LTD)
+        logits_NV = self._head(x_LTD.reshape(-1, x_LTD.shape[-1]))
+        return logits_NV.reshape(*x_LTD.shape[:-1], -1)
 
     def extras(self, x_LTD: Array) -> Array:
         """Whole numbers (L, T, V) >= 0 that sum to 2^24 - V: frequencies less the one that every token has.
@@ -129,11 +132,11 @@ class Exact:
         of the largest. The floors sum to at most 2^24 - V: the quotient and the products are each off by at
         most one part in 2^53.
         """
-        ops, logits_LTV = self._ops, self.logits(x_LTD)
-        e_LTV = ops.gather(self._exp, ops.max(logits_LTV)[..., None] - logits_LTV)
-        free = float(TOTAL - self.model.vocab_size)
-        extra_LTV = ops.floor(e_LTV * (free / ops.total(e_LTV))[..., None])
-        return ops.add_at(extra_LTV, ops.argmax(logits_LTV), free - ops.total(extra_LTV))
+        ops, logits_NV = self._ops, self._head(x_LTD.reshape(-1, x_LTD.shape[-1]))
+        e_NV = ops.gather(self._exp, ops.max(logits_NV)[:, None] - logits_NV)
+        extra_NV = ops.floor(e_NV * (self._free / ops.total(e_NV))[:, None])
+        extra_NV = ops.add_at(extra_NV, ops.argmax(logits_NV), self._free - ops.total(extra_NV))
+        return extra_NV.reshape(*x_LTD.shape[:-1], -1)
 
     def numpy(self, x: Array) -> NDArray[np.float64]:
         """An array of the executor as one of numpy."""
@@ -141,17 +144,17 @@ class Exact:
 
     def _embed(self, state: State, ids_LT: NDArray[np.int64]) -> Array:
         """The embedding on the grid of the residual stream, as whole numbers."""
-        x_LTD = self._ops.rows(self._rows, ids_LT)
+        x_ND = self._ops.rows(self._rows, ids_LT.ravel())
         memories = iter(state.mixers)
         for mixer in self._before:
-            x_LTD = mixer(x_LTD, ids_LT, next(memories))
-        x_LTD = self._embed_norm(self._ops.rint(x_LTD * pow2(self._embed_bits)))
+            x_ND = mixer(x_ND, ids_LT, next(memories))
+        x_ND = self._embed_norm(self._ops.rint(x_ND * pow2(self._embed_bits)))
         for mixer in self._after:
-            x_LTD = mixer(x_LTD, ids_LT, next(memories))
-        return self._whole(x_LTD * pow2(self._bits))
+            x_ND = mixer(x_ND, ids_LT, next(memories))
+        return self._whole(x_ND * pow2(self._bits))
 
-    def _whole(self, x_LTD: Array) -> Array:
-        return self._ops.clip(self._ops.rint(x_LTD), -self._most, self._most)
+    def _whole(self, x_ND: Array) -> Array:
+        return self._ops.clip(self._ops.rint(x_ND), -self._most, self._most)
 
     def _mixers(self, stored: Tensors) -> tuple[list[Any], list[Any], int]:
         """The mixers before and after the norm of the embedding, and the bits of the grid it is normed on."""

@@ -4,7 +4,8 @@ Every value is a float64, or an int64 that came from a table or goes into one. A
 taken over whole numbers only, with a bound below 2^53 on the sum of magnitudes, so that every partial sum is
 exact and no order of summation, no batch shape, no fused multiply-add inside a kernel changes it. All else is
 one IEEE operation an element (+, -, *, /, sqrt), rounding to a whole number, a comparison or a gather.
-Nothing may fuse two of these: no compilation of this code.
+Nothing may fuse two of these: no compilation of this code. Only arrays divide arrays: with a plain number on
+either side torch multiplies by a reciprocal, which rounds twice.
 
 Another executor (torch, on any device with float64) supplies the same names; arrays must also know + - * / @,
 comparison, basic indexing, `reshape`, `swapaxes` and `shape`.
@@ -36,6 +37,7 @@ class Ops(Protocol):
     def index(self, x: Array) -> Array: ...
     def gather(self, table: Array, index: Array) -> Array: ...
     def rows(self, table: Array, index: NDArray[np.int64]) -> Array: ...
+    def columns(self, x: Array, index: NDArray[np.int64]) -> Array: ...
     def masked(self, x: Array, hidden: Array, value: float) -> Array: ...
     def mask(self, values: NDArray[np.bool_]) -> Array: ...
     def concat(self, parts: list[Array], axis: int) -> Array: ...
@@ -84,6 +86,10 @@ class NumpyOps:
     def rows(self, table: Array, index: NDArray[np.int64]) -> Array:
         return table.take(index, axis=0)
 
+    def columns(self, x: Array, index: NDArray[np.int64]) -> Array:
+        """x[..., index]."""
+        return x.take(index, axis=-1)
+
     def masked(self, x: Array, hidden: Array, value: float) -> Array:
         """x, with `value` where hidden."""
         return np.where(hidden, value, x)
@@ -101,7 +107,6 @@ class NumpyOps:
         return np.ascontiguousarray(x)
 
     def add_at(self, x: Array, index: Array, value: Array) -> Array:
-        """x, in place, with `value` added at one index of the last axis each."""
-        flat = x.reshape(-1, x.shape[-1])
-        flat[np.arange(len(flat)), index.reshape(-1)] += value.reshape(-1)
+        """x (N, V), in place, with value[n] added at index[n] of row n."""
+        x[np.arange(len(x)), index] += value
         return x

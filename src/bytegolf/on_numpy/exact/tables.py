@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,22 +30,19 @@ _ONE = 1 << _BITS
 _CONTEXT = Context(prec=60, rounding=ROUND_HALF_EVEN, Emin=-999_999, Emax=999_999)
 
 
+@lru_cache(maxsize=8)
 def exp_table(bits: int) -> Floats:
     """e_n = rint(2^bits exp(-n / NAT)) for n = 0, 1, ..., down to the first 0, which is the last entry."""
-    return _frozen(_exp_table(bits))
-
-
-@lru_cache(maxsize=8)
-def _exp_table(bits: int) -> tuple[int, ...]:
     with localcontext(_CONTEXT):
         ratio = _fixed((Decimal(-1) / NAT).exp())
     half, power, values = 1 << (_BITS - 1), _ONE, [1 << bits]
     while values[-1]:
         power = power * ratio >> _BITS
         values.append((power * (1 << bits) + half) >> _BITS)
-    return tuple(values)
+    return _frozen(values, np.float64)
 
 
+@lru_cache(maxsize=4)
 def cap_table(cap: float) -> NDArray[np.int64]:
     """c_k = floor(cap NAT tanh(k / CAP_STEPS) + 1/2) for k = 0 .. CAP_REACH CAP_STEPS, mirrored to -k before
     it.
@@ -52,11 +50,6 @@ def cap_table(cap: float) -> NDArray[np.int64]:
     int64. Entry k + CAP_REACH CAP_STEPS belongs to x = k cap / CAP_STEPS; cap tanh(x / cap) is counted in 1 /
     NAT.
     """
-    return _frozen(_cap_table(cap)).astype(np.int64)
-
-
-@lru_cache(maxsize=4)
-def _cap_table(cap: float) -> tuple[int, ...]:
     with localcontext(_CONTEXT):
         ratio = _fixed((Decimal(-2) / CAP_STEPS).exp())
     numerator, denominator = cap.as_integer_ratio()
@@ -65,15 +58,22 @@ def _cap_table(cap: float) -> tuple[int, ...]:
         top, bottom = 2 * NAT * numerator * (_ONE - power), denominator * (_ONE + power)
         values.append((top + bottom) // (2 * bottom))
         power = power * ratio >> _BITS
-    return (*(-v for v in reversed(values[1:])), *values)
+    return _frozen([*(-v for v in reversed(values[1:])), *values], np.int64)
 
 
 def sigmoid(x: Floats) -> Floats:
     """rint(2^30 / (1 + exp(-x))) / 2^30 of each element."""
     with localcontext(_CONTEXT):
-        values = [(1 << 30) / (1 + (-Decimal(v)).exp()) for v in x.ravel().tolist()]
+        # beyond 64 it is 0 or 1; exp of what a gate may hold would overflow
+        values = [(1 << 30) / (1 + (-Decimal(v)).exp()) for v in x.clip(-64.0, 64.0).ravel().tolist()]
         whole = [int(v.to_integral_value()) for v in values]
     return np.ldexp(np.array(whole, np.float64).reshape(x.shape), -30)
+
+
+@lru_cache(maxsize=8)
+def angles(base: float, rotated: int) -> Angles:
+    """The angles of that base, made once: all layers of a model share them."""
+    return Angles(base, rotated)
 
 
 class Angles:
@@ -96,11 +96,14 @@ class Angles:
 
     def at(self, first: int, count: int) -> tuple[Floats, Floats]:
         """(cos, sin) of positions first .. first + count - 1, each (count, r / 2). What was asked for is kept."""
-        while len(self._cos) < first + count:
-            (cos_a, sin_a), (cos_b, sin_b) = _cosines([self._next]), self._fine
-            self._cos = np.concatenate((self._cos, cos_a * cos_b - sin_a * sin_b))
-            self._sin = np.concatenate((self._sin, sin_a * cos_b + cos_a * sin_b))
+        cos, sin, (cos_b, sin_b) = [self._cos], [self._sin], self._fine
+        for _ in range(-((len(self._cos) - (first + count)) // SPAN)):
+            cos_a, sin_a = _cosines([self._next])
+            cos.append(cos_a * cos_b - sin_a * sin_b)
+            sin.append(sin_a * cos_b + cos_a * sin_b)
             self._next = _turned(self._next, self._stride)
+        if len(cos) > 1:
+            self._cos, self._sin = np.concatenate(cos), np.concatenate(sin)
         return self._cos[first : first + count], self._sin[first : first + count]
 
     def tables(self) -> list[Floats]:
@@ -153,7 +156,7 @@ def _fixed(value: Decimal) -> int:
     return int((value * _ONE).to_integral_value())
 
 
-def _frozen(values: tuple[int, ...]) -> Floats:
-    table = np.array(values, np.float64)
+def _frozen(values: list[int], dtype: Any) -> NDArray[Any]:
+    table = np.array(values, dtype)
     table.setflags(write=False)
     return table

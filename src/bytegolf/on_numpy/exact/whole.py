@@ -20,7 +20,7 @@ from bytegolf.on_numpy.ops import EPS, Floats
 
 FINEST = 16  # bits behind the point of what goes into a matrix
 COARSEST = 6  # fewer would cost more than a percent: refused
-SLACK = 1 + 2.0**-20  # bounds that come from rounded arithmetic are raised by this
+SLACK = 1 + 2.0**-16  # bounds are raised by this: for rounded arithmetic, and for x rounded to its grid
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def grid(magnitudes: float, name: str, least: int = COARSEST, most: int = FINEST
     Raises ArtifactError, naming the tensor, when b would fall below `least`.
     """
     bits = min(most, 53 - math.frexp(max(magnitudes * SLACK, pow2(-900)))[1])
-    if bits < least:
+    if bits < least or not math.isfinite(magnitudes):
         raise ArtifactError(
             f"tensor {name}: its sums cannot be exact",
             got=f"magnitudes up to {magnitudes:.3g}, which leave {bits} bits behind the point; {least} are needed",
@@ -83,7 +83,7 @@ class Linear:
     """y = W x of one or several matrices with the same input, from their codes.
 
     X = rint(2^b x), clamped to |x| <= limit; y_r = (2^-b scale_r) * sum_c code_rc X_c. The sum of magnitudes is at
-    most 2^b limit max_r sum_c |code_rc|, at most 2^53 by the choice of b. x (..., cols) -> y (..., rows).
+    most 2^b limit max_r sum_c |code_rc|, at most 2^53 by the choice of b. x (N, cols) -> y (N, rows).
 
     bound: the proven limit of |y|, a row for itself: scale_r min(limit sum |code|, norm |code|_2), where `norm`
     bounds the Euclidean norm of x.
@@ -109,16 +109,21 @@ class Linear:
         self._codes = ops.array(codes.T)
         self._factors = ops.array(np.ldexp(scales, -self.bits))
         rounding = math.sqrt(codes.shape[1]) * pow2(-self.bits)
-        worst = np.minimum(np.abs(codes).sum(axis=1) * limit, _lengths(codes) * (norm + rounding))
+        worst = np.abs(codes).sum(axis=1) * limit
+        if norm < math.inf:  # a row of zeros times an infinite norm would be no number
+            worst = np.minimum(worst, _lengths(codes) * (norm + rounding))
         self.row_bounds = scales * worst * SLACK
         self.bound = float(self.row_bounds.max(initial=0.0))
+
+    def in_units(self, units: Floats) -> None:
+        """Give every row r of y times units[r], powers of two."""
+        self._factors = self._factors * self._ops.array(units)
 
     def __call__(self, x: Array) -> Array:
         x = self._ops.rint(x * self._step)
         if self._most is not None:
             x = self._ops.clip(x, -self._most, self._most)
-        y = (x.reshape(-1, x.shape[-1]) @ self._codes) * self._factors  # one product, however many lanes
-        return y.reshape(*x.shape[:-1], -1)
+        return (x @ self._codes) * self._factors
 
 
 def _lengths(codes: Floats) -> Floats:
@@ -135,7 +140,8 @@ class Norm:
     """
 
     def __init__(self, ops: Ops, length: int, bits: int) -> None:
-        self._ops, self._length, self._eps = ops, float(length), math.ldexp(EPS, 2 * bits)
+        self._ops, self._eps = ops, math.ldexp(EPS, 2 * bits)
+        self._length = ops.array(np.array([float(length)]))
 
     def __call__(self, x: Array) -> Array:
         return x / self._ops.sqrt(self._ops.dot(x, x) / self._length + self._eps)[..., None]

@@ -10,6 +10,7 @@ from bytegolf.on_numpy.exact.attention.heads import Heads
 from bytegolf.on_numpy.exact.memory import Memory
 from bytegolf.on_numpy.exact.ops import Array, Ops
 from bytegolf.on_numpy.exact.whole import Linear, Tensors
+from bytegolf.on_numpy.ops import Floats
 
 
 class Gqa:
@@ -20,12 +21,13 @@ class Gqa:
         stored = [tensors[name] for name in ("q", "k", "v")]
         self._joined = Linear(ops, stored, limit=width, clamp=False, norm=width)
         self._heads = Heads(ops, spec, model, tensors, self._joined.row_bounds)
+        self._joined.in_units(self._heads.units)
 
     def start(self, lanes: int) -> Memory:
         return self._heads.start(lanes)
 
-    def __call__(self, x_LTD: Array, memory: Memory, first: int) -> Array:
-        return self._heads(self._joined(x_LTD), memory, first)
+    def __call__(self, x_ND: Array, memory: Memory, first: int) -> Array:
+        return self._heads(self._joined(x_ND), memory, first)
 
-    def tables(self) -> list[object]:
+    def tables(self) -> list[Floats]:
         return self._heads.tables()

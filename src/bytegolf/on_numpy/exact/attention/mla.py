@@ -12,6 +12,7 @@ from bytegolf.on_numpy.exact.attention.heads import Heads
 from bytegolf.on_numpy.exact.memory import Memory
 from bytegolf.on_numpy.exact.ops import Array, Ops
 from bytegolf.on_numpy.exact.whole import Linear, Tensors
+from bytegolf.on_numpy.ops import Floats
 
 LATENT = 256.0  # the latent is clamped to this where no smaller bound is proven
 
@@ -30,14 +31,17 @@ class Mla:
         )
         bounds = np.concatenate((q_bounds, self._up.row_bounds))
         self._heads = Heads(ops, spec, model, tensors, bounds)
+        q_units, kv_units = np.split(self._heads.units, [model.dim])
+        self._down.in_units(np.concatenate((q_units, np.ones(spec.kv_rank))))
+        self._up.in_units(kv_units)
 
     def start(self, lanes: int) -> Memory:
         return self._heads.start(lanes)
 
-    def __call__(self, x_LTD: Array, memory: Memory, first: int) -> Array:
-        joined = self._down(x_LTD)
-        up = self._up(self._ops.contiguous(joined[..., self._dim :]))
-        return self._heads(self._ops.concat([joined[..., : self._dim], up], axis=-1), memory, first)
+    def __call__(self, x_ND: Array, memory: Memory, first: int) -> Array:
+        joined = self._down(x_ND)
+        up = self._up(joined[:, self._dim :])
+        return self._heads(self._ops.concat([joined[:, : self._dim], up], axis=-1), memory, first)
 
-    def tables(self) -> list[object]:
+    def tables(self) -> list[Floats]:
         return self._heads.tables()

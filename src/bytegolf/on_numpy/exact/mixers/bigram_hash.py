@@ -29,10 +29,10 @@ class BigramHash:
     def start(self, lanes: int) -> Memory:
         return Memory(previous=np.full(lanes, -1, np.int64))
 
-    def __call__(self, x_LTD: Array, ids_LT: NDArray[np.int64], memory: Memory) -> Array:
+    def __call__(self, x_ND: Array, ids_LT: NDArray[np.int64], memory: Memory) -> Array:
         before_LT, reserved = previous(ids_LT, memory), self._spec.buckets - 1
         bucket_LT = ((36313 * ids_LT) ^ (27191 * before_LT)) % reserved
         bucket_LT[before_LT < 0] = reserved
         if self._spec.stop_at_bos:
             bucket_LT[ids_LT == self._bos_id] = reserved
-        return x_LTD + self._pairs(bucket_LT) * self._scale
+        return x_ND + self._pairs(bucket_LT.ravel()) * self._scale

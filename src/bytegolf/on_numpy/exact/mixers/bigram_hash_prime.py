@@ -26,8 +26,9 @@ class BigramHashPrime:
     def start(self, lanes: int) -> Memory:
         return Memory(previous=np.full(lanes, -1, np.int64))
 
-    def __call__(self, x_LTD: Array, ids_LT: NDArray[np.int64], memory: Memory) -> Array:
+    def __call__(self, x_ND: Array, ids_LT: NDArray[np.int64], memory: Memory) -> Array:
         before_LT = np.maximum(previous(ids_LT, memory), 0)  # the first token of a row follows token 0
         if self._spec.stop_at_bos:
             before_LT[ids_LT == self._bos_id] = 0
-        return x_LTD + self._pairs((before_LT * self._spec.multiplier + ids_LT) % self._spec.buckets)
+        bucket_LT = (before_LT * self._spec.multiplier + ids_LT) % self._spec.buckets
+        return x_ND + self._pairs(bucket_LT.ravel())

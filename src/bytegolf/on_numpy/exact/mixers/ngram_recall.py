@@ -60,21 +60,14 @@ class NgramRecall:
     def start(self, lanes: int) -> Memory:
         return Memory(history=[History(self._spec.orders) for _ in range(lanes)])
 
-    def __call__(self, x_LTD: Array, ids_LT: NDArray[np.int64], memory: Memory) -> Array:
-        found_LTn = np.array(
-            [
-                self._advance(history, ids)
-                for history, ids in zip(memory["history"], ids_LT.tolist(), strict=True)
-            ]
-        )
-        for i, gate in enumerate(self._gates):
-            x_LTD = x_LTD + self._ops.rows(self._normed, found_LTn[..., i]) * gate
-        return x_LTD
-
-    def _advance(self, history: History, ids: list[int]) -> list[list[int]]:
+    def __call__(self, x_ND: Array, ids_LT: NDArray[np.int64], memory: Memory) -> Array:
         found = []
-        for token in ids:
-            if self._spec.stop_at_bos and token == self._bos_id:
-                history.clear()
-            found.append(history.advance(token, self._missing))
-        return found
+        for history, ids in zip(memory["history"], ids_LT.tolist(), strict=True):
+            for token in ids:
+                if token == self._bos_id and self._spec.stop_at_bos:
+                    history.clear()
+                found.append(history.advance(token, self._missing))
+        found_nN = np.array(found).T
+        for gate, row in zip(self._gates, found_nN, strict=True):
+            x_ND = x_ND + self._ops.rows(self._normed, row) * gate
+        return x_ND

@@ -26,5 +26,5 @@ class PairTable:
         self._proj = Linear(ops, [proj], limit=table.largest(), clamp=False)
         self.bound = self._proj.bound
 
-    def __call__(self, bucket_LT: NDArray[np.int64]) -> Array:
-        return self._proj(self._ops.rows(self._table, bucket_LT))
+    def __call__(self, bucket_N: NDArray[np.int64]) -> Array:
+        return self._proj(self._ops.rows(self._table, bucket_N))

@@ -20,11 +20,13 @@ class Smear:
     def start(self, lanes: int) -> Memory:
         return Memory(x=self._ops.zeros((lanes, 1, self._dim)))
 
-    def __call__(self, x_LTD: Array, ids_LT: NDArray[np.int64], memory: Memory) -> Array:
-        before_LTD = self._ops.concat([memory["x"], x_LTD[:, :-1]], axis=1)
+    def __call__(self, x_ND: Array, ids_LT: NDArray[np.int64], memory: Memory) -> Array:
+        x_LTD, before_LTD = x_ND.reshape(*ids_LT.shape, self._dim), memory["x"]
         memory["x"] = self._ops.contiguous(x_LTD[:, -1:])
-        blended_LTD = x_LTD * self._now + before_LTD * self._before
+        if ids_LT.shape[1] > 1:
+            before_LTD = self._ops.concat([before_LTD, x_LTD[:, :-1]], axis=1)
+        blended_ND = x_ND * self._now + before_LTD.reshape(-1, self._dim) * self._before
         if self._bos_id is None or not (starts_LT := ids_LT == self._bos_id).any():
-            return blended_LTD
-        passes_LT1 = self._ops.array(starts_LT.astype(np.float64)[..., None])
-        return x_LTD * passes_LT1 + blended_LTD * (1.0 - passes_LT1)  # one of the two is 0: exact
+            return blended_ND
+        passes_N1 = self._ops.array(starts_LT.astype(np.float64).reshape(-1, 1))
+        return x_ND * passes_N1 + blended_ND * (1.0 - passes_N1)  # one of the two is 0: exact

@@ -21,6 +21,6 @@ class Relu2:
         self._limit = power_of_two(min(self._fc.bound, HIDDEN))
         self._proj = Linear(ops, [tensors["proj"]], limit=self._limit * self._limit, clamp=False)
 
-    def __call__(self, x_LTD: Array) -> Array:
-        hidden = self._ops.clip(self._fc(x_LTD), 0.0, self._limit)
+    def __call__(self, x_ND: Array) -> Array:
+        hidden = self._ops.clip(self._fc(x_ND), 0.0, self._limit)
         return self._proj(hidden * hidden)

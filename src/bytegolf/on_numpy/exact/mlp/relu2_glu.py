@@ -25,8 +25,8 @@ class Relu2Glu:
         most = self._gate * self._gate * self._up
         self._proj = Linear(ops, [tensors["proj"]], limit=most, clamp=False)
 
-    def __call__(self, x_LTD: Array) -> Array:
-        joined = self._joined(x_LTD)
-        gate = self._ops.clip(joined[..., : self._hidden], 0.0, self._gate)
-        up = self._ops.clip(joined[..., self._hidden :], -self._up, self._up)
+    def __call__(self, x_ND: Array) -> Array:
+        joined = self._joined(x_ND)
+        gate = self._ops.clip(joined[:, : self._hidden], 0.0, self._gate)
+        up = self._ops.clip(joined[:, self._hidden :], -self._up, self._up)
         return self._proj(gate * gate * up)
