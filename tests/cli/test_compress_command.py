@@ -17,7 +17,8 @@ from cli_samples import VOCAB, Answer, Lab, call, listing
 
 pytest.importorskip("bytegolf.coding.exact_coder")
 
-TEXT = b"\n".join(b"%d sheep jump; \xff\x00 \xe2\x96\x81 %d are left\r" % (i, i * i) for i in range(66))
+TEXT = b"\n".join(b"%d sheep jump; \xff\x00 \xe2\x96\x81 %d are left\r" % (i, i * i) for i in range(56))
+SHORT = TEXT[:250]
 BLOCK = ("--block", 1024)
 
 
@@ -25,6 +26,13 @@ BLOCK = ("--block", 1024)
 def text(here: Path) -> Path:
     path = here / "text.bin"
     path.write_bytes(TEXT)
+    return path
+
+
+@pytest.fixture
+def short(here: Path) -> Path:
+    path = here / "text.bin"
+    path.write_bytes(SHORT)
     return path
 
 
@@ -76,13 +84,13 @@ def test_small_files_come_back(lab: Lab, here: Path, data: bytes) -> None:
     assert (here / "a").read_bytes() == data
 
 
-def test_a_file_that_holds_its_model_needs_none(lab: Lab, text: Path, here: Path) -> None:
-    done("compress", lab.artifact, text, "--embed-model", "--threads", 1)
+def test_a_file_that_holds_its_model_needs_none(lab: Lab, short: Path, here: Path) -> None:
+    done("compress", lab.artifact, short, "--embed-model", "--threads", 1)
     size, model = (here / "text.bin.golfz").stat().st_size, lab.artifact.stat().st_size
     answer = json.loads(done("decompress", "text.bin.golfz", "-o", "back", "--threads", 1, "--json").out)
     assert (answer["embedded_model_bytes"], answer["file_bytes"]) == (model, size - model)
-    assert (here / "back").read_bytes() == TEXT
-    done("compress", lab.artifact, text, "-o", "bare.golfz", "--threads", 1)
+    assert (here / "back").read_bytes() == SHORT
+    done("compress", lab.artifact, short, "-o", "bare.golfz", "--threads", 1)
     err = refused("decompress", "bare.golfz", says="does not hold its model")
     assert "bytegolf decompress MODEL.golf bare.golfz" in err
 
@@ -101,19 +109,19 @@ def test_a_range_of_the_text(lab: Lab, text: Path, here: Path) -> None:
     refused(*words, "--range", f"0:{len(TEXT) + 1}", "-o", "part2", says="must lie inside the text")
 
 
-def test_settings_go_with_the_file(lab: Lab, text: Path, here: Path) -> None:
-    facts = json.loads(done("compress", lab.artifact, text, "--threads", 1, "--json").out)
+def test_settings_go_with_the_file(lab: Lab, short: Path, here: Path) -> None:
+    facts = json.loads(done("compress", lab.artifact, short, "--threads", 1, "--json").out)
     assert (facts["context"], facts["stride"]) == (32, 16)
     words = ("--context", 20, "--stride", 20, "-o", "other.golfz", "--json", "--threads", 1)
-    facts = json.loads(done("compress", lab.artifact, text, *words).out)
+    facts = json.loads(done("compress", lab.artifact, short, *words).out)
     assert (facts["context"], facts["stride"]) == (20, 20)
     facts = json.loads(done("decompress", lab.artifact, "other.golfz", "--threads", 1, "--json").out)
     assert (facts["context"], facts["stride"]) == (20, 20)
-    assert (here / "other").read_bytes() == TEXT
+    assert (here / "other").read_bytes() == SHORT
 
 
-def test_compare_shows_other_compressors_and_what_the_model_weighs(lab: Lab, text: Path) -> None:
-    answer = done("compress", lab.artifact, text, "--threads", 1, "--compare", "--json")
+def test_compare_shows_other_compressors_and_what_the_model_weighs(lab: Lab, short: Path) -> None:
+    answer = done("compress", lab.artifact, short, "--threads", 1, "--compare", "--json")
     facts = json.loads(answer.out)
     assert facts["compared"]["xz -9e"]["bytes"] > 0
     assert "zstd -22 + dictionary" not in facts["compared"]
@@ -139,10 +147,10 @@ def test_pipes_in_both_directions_load_no_torch(lab: Lab, here: Path) -> None:
         "main(['decompress', '-o', 'y', sys.argv[1], 'x', '--threads', '1']); print('torch' in sys.modules)"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", check, lab.artifact], input=TEXT, capture_output=True, timeout=120
+        [sys.executable, "-c", check, lab.artifact], input=SHORT, capture_output=True, timeout=120
     )
     assert ran.stdout.endswith(b"False\n"), ran
-    assert (here / "y").read_bytes() == TEXT
+    assert (here / "y").read_bytes() == SHORT
 
 
 def test_damage_is_one_error_that_names_the_block(lab: Lab, text: Path, here: Path) -> None:
@@ -150,32 +158,32 @@ def test_damage_is_one_error_that_names_the_block(lab: Lab, text: Path, here: Pa
     whole = (here / "text.bin.golfz").read_bytes()
     bad = here / "bad.golfz"
     words = ("decompress", lab.artifact, bad, "--threads", 1, "--lanes", 1)
-    for place in [0, 3, 5, 13, 16, 18, 20, 22, *range(24, len(whole), len(whole) // 5)]:
+    for place in [0, 3, 5, 13, 16, 18, 20, 22, 200, len(whole) - 9]:
         altered = bytearray(whole)
         altered[place] ^= 0x10
         bad.write_bytes(altered)
         err = refused(*words, says=r"error: (magic|version|header|block [1-9]|the end record)")
         assert "bad.golfz" in err
-    for length in (0, 2, 10, 30, len(whole) - 1):
+    for length in (0, 2, 10, 30):
         bad.write_bytes(whole[:length])
         refused(*words, says="truncated|an empty file")
     bad.write_bytes(whole + b"\0")
     refused(*words, says="other bytes follow")
 
 
-def test_another_model_and_other_files_are_refused(lab: Lab, text: Path, here: Path) -> None:
+def test_another_model_and_other_files_are_refused(lab: Lab, short: Path, here: Path) -> None:
     other = lab.artifact.with_name("other.golf")
     done("pack", lab.run, "--out", other, "-o", "pack.codecs.matrix=int5")
-    done("compress", lab.artifact, text, "--threads", 1)
+    done("compress", lab.artifact, short, "--threads", 1)
     stream = here / "text.bin.golfz"
     refused("decompress", other, stream, "-o", "x", says="compressed with another model")
     refused("decompress", stream, lab.artifact, "-o", "x", says="a .golf file.*\n.*MODEL, then INPUT")
     refused("decompress", lab.preset, stream, "-o", "x", says="not a .golf file")
-    refused("decompress", lab.artifact, text, "-o", "x", says="not a .golfz file")
-    refused("compress", stream, text, "-o", "x", says="not a .golf file")
+    refused("decompress", lab.artifact, short, "-o", "x", says="not a .golfz file")
+    refused("compress", stream, short, "-o", "x", says="not a .golf file")
     cut = here / "cut.golf"
     cut.write_bytes(lab.artifact.read_bytes()[:-1])
-    refused("compress", cut, text, "-o", "x", says="length: the file is truncated")
+    refused("compress", cut, short, "-o", "x", says="length: the file is truncated")
     refused("decompress", cut, stream, "-o", "x", says="length: the file is truncated")
 
 
@@ -202,23 +210,23 @@ def test_another_model_and_other_files_are_refused(lab: Lab, text: Path, here: P
         (["decompress"], "Missing argument"),
     ],
 )
-def test_mistakes(lab: Lab, text: Path, here: Path, words: list[str], says: str) -> None:
+def test_mistakes(lab: Lab, short: Path, here: Path, words: list[str], says: str) -> None:
     (here / "folder").mkdir()
     (here / "old").write_text("precious")
     (here / "empty").touch()
     refused(*(lab.artifact if word == "MODEL" else word for word in words), says=says)
 
 
-def test_stdout_is_for_the_bytes_or_for_the_json(lab: Lab, text: Path) -> None:
-    answer = call("compress", lab.artifact, text, "-o", "-", "--json")
+def test_stdout_is_for_the_bytes_or_for_the_json(lab: Lab, short: Path) -> None:
+    answer = call("compress", lab.artifact, short, "-o", "-", "--json")
     assert answer.code == 2
     assert json.loads(answer.out)["error"]["got"] == "-o - and --json"
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
-def test_no_bytes_for_a_terminal(lab: Lab, text: Path) -> None:
+def test_no_bytes_for_a_terminal(lab: Lab, short: Path) -> None:
     ours, theirs = os.openpty()
-    command = [sys.executable, "-m", "bytegolf", "compress", str(lab.artifact), str(text), "-o", "-"]
+    command = [sys.executable, "-m", "bytegolf", "compress", str(lab.artifact), str(short), "-o", "-"]
     ran = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, timeout=60)
     os.close(theirs)
     os.close(ours)
@@ -226,8 +234,8 @@ def test_no_bytes_for_a_terminal(lab: Lab, text: Path) -> None:
     assert b"not for a terminal" in ran.stderr
 
 
-def test_a_device_is_written_to_and_not_replaced(lab: Lab, text: Path) -> None:
-    done("compress", lab.artifact, text, "-o", os.devnull, "--threads", 1)
+def test_a_device_is_written_to_and_not_replaced(lab: Lab, short: Path) -> None:
+    done("compress", lab.artifact, short, "-o", os.devnull, "--threads", 1)
     assert not Path(os.devnull).is_file()
 
 

@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import hashlib
 
-import numpy as np
-
-from bytegolf.artifact.format import StoredTokenizer, to_bytes
-from bytegolf.artifact.pack import pack
+from bytegolf.artifact.format import to_bytes
 from bytegolf.data.tokenizer import BpeTokenizer, ByteTokenizer
 from bytegolf.model.init import initial_weights
 from bytegolf.model.spec import manifest
+from golden_artifact import golden_artifact
 from model_samples import system
 
 ARTIFACT = "491206144c771353994c498ce777cfe05092a707ee5bb8b1a76f7a47ecce8799"
 WEIGHTS = "6c761622c7a75849847762cfae1374a7bd3087e315b18759cda36964705d2f1f"
 TOKENIZER = "3e3189139d1ed17c13a06084207dd727c9d621475e3d24e67f4ebfa5c8f24727"
-
-CODECS = {"embed": "int8", "table": "int5", "matrix": "int6", "gate": "fp16", "scalar": "fp16"}
 
 
 def digest(*parts: bytes) -> str:
@@ -30,18 +26,7 @@ def digest(*parts: bytes) -> str:
 
 def test_an_artifact_of_fixed_weights_has_fixed_bytes() -> None:
     """Weights are small multiples of 1/64, so no machine rounds them differently."""
-    tensors = manifest(system(layers=2, dim=16, hidden=8, buckets=6)).tensors
-    weights = {
-        t.name: ((np.arange(t.size, dtype=np.int64) * 37 + i * 11) % 101 - 50)
-        .astype(np.float32)
-        .reshape(t.shape)
-        / 64
-        for i, t in enumerate(tensors)
-    }
-    roles = {t.name: t.role for t in tensors}
-    tokenizer = StoredTokenizer("bytes", 257, ByteTokenizer().to_bytes())
-    artifact = pack(weights, roles, CODECS, {"name": "golden"}, tokenizer, {"steps": 3})
-    assert digest(to_bytes(artifact)) == ARTIFACT
+    assert digest(to_bytes(golden_artifact())) == ARTIFACT
 
 
 def test_a_seed_gives_fixed_initial_weights() -> None:

@@ -141,7 +141,7 @@ def assemble(
     coded: tuple[Path, Summary, float, Work],
     decoded: tuple[Decoded, Work],
 ) -> dict[str, Any]:
-    """The proof as plain JSON data. bits are rounded to a thousandth: a logarithm's last digit is no part of it."""
+    """The proof as plain JSON data. bits are rounded to thousandths: libms differ in the last digit of a log."""
     result, in_blocks = scores
     path, summary, encoding, encoder = coded
     back, decoder = decoded
