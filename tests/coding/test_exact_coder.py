@@ -104,7 +104,7 @@ def test_another_model_has_another_identity() -> None:
 @settings(max_examples=15)
 @given(st.data())
 def test_damage_gives_other_bytes_or_none(kind: str, data: st.DataObject) -> None:
-    coder, several = coder_of(kind), [Text(PROSE[:60], (20,)), Text(PROSE[100:140])]
+    coder, several = coder_of(kind), [Text(PROSE[:60]), Text(PROSE[100:140], (20,))]
     blocks = coded(coder, several)
     payload = bytearray(blocks[0].payload)
     how = data.draw(st.sampled_from(["flip", "cut", "extend", "other", "tokens"]))
@@ -121,7 +121,7 @@ def test_damage_gives_other_bytes_or_none(kind: str, data: st.DataObject) -> Non
         tokens = data.draw(st.integers(0, 2 * tokens))
     found = coder.decode([Coded(tokens, bytes(payload)), blocks[1]])
     assert found[1] == several[1].data  # the other lane does not notice
-    if how in ("flip", "cut"):
+    if how in ("flip", "cut") and kind == "bytes":  # pieces of several bytes spell a text in more than one way
         assert found[0] != several[0].data
 
 
@@ -136,16 +136,19 @@ def test_text_whose_number_is_round_comes_back() -> None:
     """There are texts whose payload is far shorter than their bits, by construction: whatever a short payload
     decodes to when it is read on and on. They must come back like all others."""
     file = model_file("bytes")
-    engine, ids = Exact(file.config.model, file.artifact.tensors), [0]
-    state, decoder = engine.start(1), Decoder(b"a round number")
-    while len(ids) < 70:
-        extras = engine.extras(engine.read(state, np.array([ids[-1:]])))[0].astype(np.float32)
-        ids.append(decoder.decode(extras))
-    assert 0 not in ids[1:]  # else no single document has these tokens: take another number
+    engine, ids = Exact(file.config.model, file.artifact.tensors), [0, 0]
+    for number in range(256):
+        if 0 not in ids[1:]:
+            break
+        ids, state, decoder = [0], engine.start(1), Decoder(bytes([number, 1]))
+        while len(ids) < 50 and 0 not in ids[1:]:  # with BOS inside it is not the text of one document
+            extras = engine.extras(engine.read(state, np.array([ids[-1:]])))[0].astype(np.float32)
+            ids.append(decoder.decode(extras))
+    assert len(ids) == 50
     text = Text(file.tokenizer.decode(ids))
     coder = coder_of("bytes", 100, 100)
     block = coded(coder, [text])[0]
-    assert block.bits > 300
+    assert block.bits > 200
     assert coder.decode([block]) == [text.data]
 
 

@@ -158,7 +158,11 @@ class _Lane:
             self._given_up = True
 
     def finish(self) -> Coded | None:
-        return None if self._given_up else Coded(self.targets, self._encoder.finish(), self._bits)
+        """The payload, with zeros behind it where a round number would end so early that it looked damaged."""
+        if self._given_up:
+            return None
+        least = int(self._bits - _SLACK_BITS / 2) // 8 + 1
+        return Coded(self.targets, self._encoder.finish().ljust(least, b"\0"), self._bits)
 
 
 class _Reader:
