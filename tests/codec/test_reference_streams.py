@@ -111,6 +111,16 @@ def r24(value: int) -> int:
     return (kept + (low > 0 and (rest > middle or (rest == middle and kept % 2 == 1)))) << low
 
 
+def test_the_longest_code_that_a_table_can_hold_is_read() -> None:
+    """Counts 0, 2^15, 0 at order 0: differences of 2^15 up and down, 16 zeros before each of the two codes."""
+    bits = golomb(0, 0) + golomb(2 * 2**15, 0) + golomb(2 * 2**15 - 1, 0)
+    assert bits.count("0" * 16) >= 2
+    bits += "0" * (-len(bits) % 8)
+    stream = bytes([15 << 4, 0, 2]) + int(bits, 2).to_bytes(len(bits) // 8) + bytes.fromhex("00000080")
+    assert decode_symbols(stream, 3, -1, 1).tolist() == [0, 0, 0]
+    assert read_symbols(stream, 3, -1, 1) == [0, 0, 0]
+
+
 def test_uniform_boundaries_are_the_closed_forms_of_the_page() -> None:
     sizes = {hi - lo + 1 for lo, hi in LIMITS}
     assert sizes == {32, 64, 255, 256, 32_767}
