@@ -116,9 +116,12 @@ def test_the_longest_code_that_a_table_can_hold_is_read() -> None:
     bits = golomb(0, 0) + golomb(2 * 2**15, 0) + golomb(2 * 2**15 - 1, 0)
     assert bits.count("0" * 16) >= 2
     bits += "0" * (-len(bits) % 8)
-    stream = bytes([15 << 4, 0, 2]) + int(bits, 2).to_bytes(len(bits) // 8) + bytes.fromhex("00000080")
-    assert decode_symbols(stream, 3, -1, 1).tolist() == [0, 0, 0]
-    assert read_symbols(stream, 3, -1, 1) == [0, 0, 0]
+    bounds, encoder = boundaries([0.0, 1.0, 0.0]), RangeEncoder()
+    for index in (1, 0, 2):
+        encoder.encode(bounds[index], bounds[index + 1])
+    stream = bytes([15 << 4, 0, 2]) + int(bits, 2).to_bytes(len(bits) // 8) + encoder.finish()
+    assert decode_symbols(stream, 3, -1, 1).tolist() == [0, -1, 1]
+    assert read_symbols(stream, 3, -1, 1) == [0, -1, 1]
 
 
 def test_uniform_boundaries_are_the_closed_forms_of_the_page() -> None:
