@@ -18,8 +18,8 @@ from bytegolf.model.spec import manifest
 from bytegolf.on_numpy.exact.engine import Exact
 from exact_samples import digest, outputs, packed
 
-LANES, TOKENS = 3, 300
-CUTS = (1, 2, 130, 260)
+LANES, TOKENS = 3, 260
+CUTS = (1, 2, 130, 258)
 SLOTS = {"plan": {"kind": "unet"}, "context": 64}
 MODELS = {
     "wide": {  # products large enough for every kernel, and for threads

@@ -98,6 +98,8 @@ def unpacked(model: Model, weights: dict[str, np.ndarray], codec: str | dict[str
             lattice = kind.quantize_at(array, row_rms(array) / 8)
             whole = Integers(lattice.multiples.astype(np.int64), lattice.steps.values.astype(np.float64))
         else:
-            whole = kind.integers(kind.encode(array), t.shape)
+            bits = array.astype(np.float16).view(np.uint16)
+            words = bits << np.uint16(1) | bits >> np.uint16(15)
+            whole = kind.integers(b"\0" + words.astype("<u2").tobytes(), t.shape)  # the blob of fp16 that is not coded
         tensors.append(Unpacked(t.name, t.role, codecs[t.role], t.shape, b"", whole=whole))
     return tensors

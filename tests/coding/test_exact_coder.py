@@ -42,7 +42,7 @@ def coded(coder: ExactCoder, several: Sequence[Text]) -> list[Coded]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(st.lists(texts(), max_size=5), st.sampled_from(SHAPES))
 def test_texts_come_back(kind: str, several: list[Text], shape: tuple[int, int]) -> None:
     coder = coder_of(kind, *shape)
@@ -68,7 +68,7 @@ def test_a_payload_does_not_know_of_the_other_lanes(several: list[Text], data: s
     assert parts == [several[i].data for i in order]
 
 
-@pytest.mark.parametrize(("context", "stride"), [(512, 512), (512, 100), (150, 40), (129, 128)])
+@pytest.mark.parametrize(("context", "stride"), [(512, 512), (150, 40), (129, 128)])
 def test_blocks_longer_than_a_chunk_and_a_window(context: int, stride: int) -> None:
     coder = coder_of("bytes", context, stride)
     several = [Text(PROSE[:401], (100, 128, 257)), Text(PROSE[7:150]), Text(b""), Text(PROSE[:129])]
@@ -101,7 +101,7 @@ def test_another_model_has_another_identity() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=15)
+@settings(max_examples=12)
 @given(st.data())
 def test_damage_gives_other_bytes_or_none(kind: str, data: st.DataObject) -> None:
     coder, several = coder_of(kind), [Text(PROSE[:60]), Text(PROSE[100:140], (20,))]

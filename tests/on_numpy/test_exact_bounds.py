@@ -80,7 +80,7 @@ def check_extras(extras: np.ndarray, vocab_size: int) -> None:
 
 
 @pytest.mark.parametrize(("slot", "kind"), REGISTERED)
-@settings(max_examples=14)
+@settings(max_examples=8)
 @given(data=st.data())
 def test_every_sum_is_proven_or_the_model_is_refused(slot: str, kind: str, data: st.DataObject) -> None:
     model = data.draw(models(slot, kind))

@@ -38,7 +38,7 @@ def distance(model: Model, artifact: Artifact, ids: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(data=st.data())
 def test_logits_are_those_of_the_float_model(codec: str, data: st.DataObject) -> None:
     """Attention scores are whole 1 / NAT nats, so a weight of a softmax is off by a part in 2 NAT. The values'
@@ -52,7 +52,7 @@ def test_logits_are_those_of_the_float_model(codec: str, data: st.DataObject) ->
 
 
 @pytest.mark.parametrize(("slot", "kind"), REGISTERED)
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(data=st.data())
 def test_no_term_of_the_model_is_missing(slot: str, kind: str, data: st.DataObject) -> None:
     """With weights where nothing is near zero or one. Squares of large activations and gains of half a unit
@@ -68,7 +68,7 @@ TEXT = "a model that has seen some text knows what comes next, and what comes ne
 
 @functools.cache
 def trained() -> tuple[Model, dict[str, np.ndarray], np.ndarray]:
-    """A model, two seconds of training on one sentence with mistakes in it, and rows it has not seen."""
+    """A model, a second of training on one sentence with mistakes in it, and rows it has not seen."""
     letters = sorted(set(TEXT))
     text = np.array([letters.index(c) + 1 for c in TEXT])
     mixers = [{"kind": "bigram_hash", "buckets": 64, "table_dim": 8}, {"kind": "smear_lerp"}]
@@ -91,12 +91,11 @@ def trained() -> tuple[Model, dict[str, np.ndarray], np.ndarray]:
     rows = np.insert(np.where(rng.random(rolled.shape) < 0.1, noise, rolled), 0, 0, axis=1)
     gpt = Gpt(model)
     gpt.load_state_dict({name: torch.tensor(a) for name, a in initial_weights(manifest(model), 0).items()})
-    optimizer = torch.optim.AdamW(gpt.parameters(), lr=0.01)
     for step in range(50):
         ids = torch.tensor(rows[np.arange(4) + 4 * (step % 16)])
-        optimizer.zero_grad()
-        gpt.nll(ids[:, :-1], ids[:, 1:]).mean().backward()
-        optimizer.step()
+        gradients = torch.autograd.grad(gpt.nll(ids[:, :-1], ids[:, 1:]).mean(), list(gpt.parameters()))
+        for parameter, gradient in zip(gpt.parameters(), gradients, strict=True):
+            parameter.data -= 0.01 * (1 - step / 50) * gradient.sign()
     weights = {name: tensor.detach().numpy() for name, tensor in gpt.state_dict().items()}
     return model, weights, rows[64:]
 
