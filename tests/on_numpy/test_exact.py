@@ -131,7 +131,7 @@ def test_the_window_reaches_w_minus_1_tokens_back_and_no_further() -> None:
         model, weights = miniature(())
         attention = {"kind": "gqa", "heads": 2, "kv_heads": 1, "window": window}
         model = Model.model_validate(model.model_dump() | {"attention": attention, "layers": 1})
-        weights = {name: array for name, array in generic_weights(model).items()}
+        weights = dict(generic_weights(model))
         engine = Exact(model, unpacked(model, weights, "int8"))
         ids = random_ids(model, 1, 12)
         whole = outputs(engine, ids)[0]
