@@ -61,6 +61,10 @@ class TorchOps:
         """Whole numbers, below 2^62 in magnitude, as int64."""
         return x.to(torch.int64)
 
+    def exponent(self, x: Tensor) -> Tensor:
+        """int64 e with |x| = m 2^e, 1/2 <= m < 1; 0 for 0."""
+        return torch.frexp(x).exponent.to(torch.int64)
+
     def gather(self, table: Tensor, index: Tensor) -> Tensor:
         """table[index] of a one-dimensional table; an int64 index beyond an end means that end."""
         return table[index.clamp(0, len(table) - 1)]

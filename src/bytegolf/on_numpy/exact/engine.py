@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 from bytegolf import registry
 from bytegolf.artifact.format import StoredTensor
 from bytegolf.config.schema import Model
+from bytegolf.errors import ArtifactError
 from bytegolf.on_numpy.exact.memory import Memory
 from bytegolf.on_numpy.exact.ops import Array, NumpyOps, Ops
 from bytegolf.on_numpy.exact.tables import digest, exp_table
-from bytegolf.on_numpy.exact.whole import Norm, Stored, Tensors, pow2, square_grid
+from bytegolf.on_numpy.exact.whole import HIGHEST, FloatingNorm, Norm, Stored, Tensors, pow2, square_grid
 
 VERSION = 1  # of the arithmetic: any change of a rounding, a grid or a table is a new one
-STREAM = 1024.0  # the residual stream is clamped to this
 TOTAL_BITS = 24  # frequencies sum to 2^24
 TOTAL = 1 << TOTAL_BITS
 _EXP_BITS = 36  # of the exponentials they come from; 2^16 of them sum to at most 2^52
@@ -76,13 +76,12 @@ class Exact:
         self._rows = self._ops.array(self._embedding.values())
         self._before, self._after, self._embed_bits = self._mixers(stored)
         self._embed_norm = Norm(self._ops, model.dim, self._embed_bits)
-        self._bits = square_grid(STREAM, model.dim, "of the residual stream", least=4)
-        self._most = STREAM * pow2(self._bits)
-        self._norm = Norm(self._ops, model.dim, self._bits)
-        self._layers = [self._layer(stored, layer) for layer in range(model.layers)]
+        self._norm = FloatingNorm(self._ops, model.dim)
         self._steps = model.plan.steps(model)
+        self._layers = [self._layer(stored, layer) for layer in range(model.layers)]
         plan = _under(stored, "plan")
         self._skips = [self._ops.array(row) for row in plan["skips"].values()] if "skips" in plan else []
+        self._check_stream(stored)
         head = registry.lookup("head", model.head.kind, "exact")
         self._head = head(self._ops, model.head, model, _under(stored, "head"), self._embedding)
         self._exp = self._ops.array(exp_table(_EXP_BITS))
@@ -112,13 +111,13 @@ class Exact:
             layer = self._layers[step.layer]
             if step.skip is not None:
                 x_ND = x_ND + self._skips[step.skip.index] * outputs[step.skip.source]
-            x_ND = self._whole(layer.mix_x * x_ND + layer.mix_x0 * x0_ND)
+            x_ND = layer.mix_x * x_ND + layer.mix_x0 * x0_ND
             branch_ND = layer.attention(self._norm(x_ND), memory, state.position)
-            x_ND = self._whole(x_ND + branch_ND * layer.attention_scale)
+            x_ND = x_ND + branch_ND * layer.attention_scale
             x_ND = x_ND + layer.mlp(self._norm(x_ND)) * layer.mlp_scale
             outputs[step.layer] = x_ND
         state.position += new
-        return self._norm(self._whole(x_ND)).reshape(lanes, new, -1)
+        return self._norm(x_ND).reshape(lanes, new, -1)
 
     def logits(self, x_LTD: Array) -> Array:
         """int64 (L, T, V): the logits of the next token in 1/1024 nat."""
@@ -143,7 +142,7 @@ class Exact:
         return self._ops.numpy(x)
 
     def _embed(self, state: State, ids_LT: NDArray[np.int64]) -> Array:
-        """The embedding on the grid of the residual stream, as whole numbers."""
+        """What the layers begin with, (N, D)."""
         x_ND = self._ops.rows(self._rows, ids_LT.ravel())
         memories = iter(state.mixers)
         for mixer in self._before:
@@ -151,10 +150,7 @@ class Exact:
         x_ND = self._embed_norm(self._ops.rint(x_ND * pow2(self._embed_bits)))
         for mixer in self._after:
             x_ND = mixer(x_ND, ids_LT, next(memories))
-        return self._whole(x_ND * pow2(self._bits))
-
-    def _whole(self, x_ND: Array) -> Array:
-        return self._ops.clip(self._ops.rint(x_ND), -self._most, self._most)
+        return x_ND
 
     def _mixers(self, stored: Tensors) -> tuple[list[Any], list[Any], int]:
         """The mixers before and after the norm of the embedding, and the bits of the grid it is normed on."""
@@ -166,23 +162,47 @@ class Exact:
             groups[at].append(kind(self._ops, spec, self.model, tensors, self._embedding, bounds[at]))
             bounds[at] = groups[at][-1].bound
         bits = square_grid(bounds["before_norm"], self.model.dim, self._embedding.name)
+        self._start_bound = bounds["after_norm"]
         return groups["before_norm"], groups["after_norm"], bits
+
+    def _check_stream(self, stored: Tensors) -> None:
+        """Raise ArtifactError, naming the layer, unless the stream stays below 2^HIGHEST whatever the text."""
+
+        def largest(name: str) -> float:
+            return stored[name].largest()
+
+        start = self._start_bound
+        bound, outputs = start, dict[int, float]()
+        for step in self._steps:
+            layer, name = self._layers[step.layer], f"blocks.{step.layer}"
+            if step.skip is not None:
+                bound += largest("plan.skips") * outputs[step.skip.source]
+            bound = largest(f"{name}.mix_x") * bound + largest(f"{name}.mix_x0") * start
+            bound += largest(f"{name}.attention_scale") * layer.attention.bound
+            bound += largest(f"{name}.mlp_scale") * layer.mlp.bound
+            outputs[step.layer] = bound
+            if not bound < pow2(HIGHEST - 1):
+                raise ArtifactError(
+                    f"tensor {name}: the residual stream behind this layer could leave all bounds",
+                    got=f"magnitudes up to {bound:.3g}",
+                    fix="the training diverged: lower the learning rates, or pack an earlier checkpoint",
+                )
 
     def _layer(self, stored: Tensors, layer: int) -> _Layer:
         model, tensors = self.model, _under(stored, f"blocks.{layer}")
         attention = registry.lookup("attention", model.attention.kind, "exact")
         mlp = registry.lookup("mlp", model.mlp.kind, "exact")
 
-        def vector(name: str, bits: int) -> Array:
-            return self._ops.array(tensors[name].values() * pow2(bits))
+        def vector(name: str) -> Array:
+            return self._ops.array(tensors[name].values())
 
         return _Layer(
-            mix_x=vector("mix_x", 0),
-            mix_x0=vector("mix_x0", 0),
+            mix_x=vector("mix_x"),
+            mix_x0=vector("mix_x0"),
             attention=attention(self._ops, model.attention, model, _under(tensors, "attention")),
-            attention_scale=vector("attention_scale", self._bits),
+            attention_scale=vector("attention_scale"),
             mlp=mlp(self._ops, model.mlp, model, _under(tensors, "mlp")),
-            mlp_scale=vector("mlp_scale", self._bits),
+            mlp_scale=vector("mlp_scale"),
         )
 
 

@@ -8,7 +8,7 @@ Nothing may fuse two of these: no compilation of this code. Only arrays divide a
 either side torch multiplies by a reciprocal, which rounds twice.
 
 Another executor (torch, on any device with float64) supplies the same names; arrays must also know + - * / @,
-comparison, basic indexing, `reshape`, `swapaxes` and `shape`.
+comparison, basic indexing, `reshape`, `swapaxes`, `abs` and `shape`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class Ops(Protocol):
     def max(self, x: Array) -> Array: ...
     def argmax(self, x: Array) -> Array: ...
     def index(self, x: Array) -> Array: ...
+    def exponent(self, x: Array) -> Array: ...
     def gather(self, table: Array, index: Array) -> Array: ...
     def rows(self, table: Array, index: NDArray[np.int64]) -> Array: ...
     def columns(self, x: Array, index: NDArray[np.int64]) -> Array: ...
@@ -78,6 +79,10 @@ class NumpyOps:
     def index(self, x: Array) -> Array:
         """Whole numbers, below 2^62 in magnitude, as int64."""
         return x.astype(np.int64)
+
+    def exponent(self, x: Array) -> Array:
+        """int64 e with |x| = m 2^e, 1/2 <= m < 1; 0 for 0."""
+        return np.frexp(x)[1].astype(np.int64)
 
     def gather(self, table: Array, index: Array) -> Array:
         """table[index] of a one-dimensional table; an int64 index beyond an end means that end."""

@@ -145,3 +145,29 @@ class Norm:
 
     def __call__(self, x: Array) -> Array:
         return x / self._ops.sqrt(self._ops.dot(x, x) / self._length + self._eps)[..., None]
+
+
+LOWEST, HIGHEST = (
+    -100,
+    200,
+)  # exponents of a token's largest component, between which its norm keeps all its bits
+
+
+class FloatingNorm:
+    """x / sqrt(mean(x^2) + 2^-23) over the last axis of any x below 2^HIGHEST: each row has a grid of its own.
+
+    With e the exponent of a row's largest |x|: X = rint(x 2^(K - e)), |X| <= 2^K, and length 2^2K <= 2^53. So no
+    size of x is lost, and none is clamped. The result is bounded as that of `Norm`.
+    """
+
+    def __init__(self, ops: Ops, length: int) -> None:
+        self._ops = ops
+        most = square_grid(1.0, length, "of the residual stream")
+        self._units = ops.array(np.ldexp(1.0, most - np.arange(LOWEST, HIGHEST + 1)))
+        self._length = ops.array(np.array([float(length)]))
+
+    def __call__(self, x: Array) -> Array:
+        ops = self._ops
+        unit = ops.gather(self._units, ops.exponent(ops.max(abs(x))) - LOWEST)
+        x = ops.rint(x * unit[..., None])
+        return x / ops.sqrt(ops.dot(x, x) / self._length + unit * unit * EPS)[..., None]

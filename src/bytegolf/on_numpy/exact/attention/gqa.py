@@ -22,6 +22,7 @@ class Gqa:
         self._joined = Linear(ops, stored, limit=width, clamp=False, norm=width)
         self._heads = Heads(ops, spec, model, tensors, self._joined.row_bounds)
         self._joined.in_units(self._heads.units)
+        self.bound = self._heads.bound
 
     def start(self, lanes: int) -> Memory:
         return self._heads.start(lanes)

@@ -63,6 +63,7 @@ class Heads:
         value_bits = grid(pow2(WEIGHT_BITS) * keys * value, f"{name}.v")
         self._most = value * pow2(value_bits)
         self._proj = Linear(ops, [tensors["proj"]], limit=value, clamp=False, given=pow2(-value_bits))
+        self.bound = self._proj.bound
         self.units = np.where(np.arange(len(rows)) < turned, pow2(bits), pow2(value_bits))
 
     def start(self, lanes: int) -> Memory:

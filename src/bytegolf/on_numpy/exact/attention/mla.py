@@ -34,6 +34,7 @@ class Mla:
         q_units, kv_units = np.split(self._heads.units, [model.dim])
         self._down.in_units(np.concatenate((q_units, np.ones(spec.kv_rank))))
         self._up.in_units(kv_units)
+        self.bound = self._heads.bound
 
     def start(self, lanes: int) -> Memory:
         return self._heads.start(lanes)

@@ -20,6 +20,7 @@ class Relu2:
         self._fc = Linear(ops, [tensors["fc"]], limit=width, clamp=False, norm=width)
         self._limit = power_of_two(min(self._fc.bound, HIDDEN))
         self._proj = Linear(ops, [tensors["proj"]], limit=self._limit * self._limit, clamp=False)
+        self.bound = self._proj.bound
 
     def __call__(self, x_ND: Array) -> Array:
         hidden = self._ops.clip(self._fc(x_ND), 0.0, self._limit)

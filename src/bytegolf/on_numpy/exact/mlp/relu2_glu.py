@@ -24,6 +24,7 @@ class Relu2Glu:
         self._up = power_of_two(min(float(rows[spec.hidden :].max(initial=0.0)), HIDDEN))
         most = self._gate * self._gate * self._up
         self._proj = Linear(ops, [tensors["proj"]], limit=most, clamp=False)
+        self.bound = self._proj.bound
 
     def __call__(self, x_ND: Array) -> Array:
         joined = self._joined(x_ND)
