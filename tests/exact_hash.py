@@ -49,7 +49,14 @@ MODELS = {
         "head": {"kind": "untied", "softcap": 15.0},
     },
 }
-CODECS = {"embed": "int8", "table": "int5", "matrix": "int6", "head": "ecsq", "gate": "fp16", "scalar": "fp16"}
+CODECS = {
+    "embed": "int8",
+    "table": "int5",
+    "matrix": "int6",
+    "head": "ecsq",
+    "gate": "fp16",
+    "scalar": "fp16",
+}
 
 
 def scattered(count: int, seed: int) -> np.ndarray:
@@ -65,7 +72,7 @@ def weights_of(model: Model) -> dict[str, np.ndarray]:
     for i, t in enumerate(manifest(model).tensors):
         noise = scattered(t.size, i).reshape(t.shape) / 2048.0
         around = t.init.value if t.init.kind == "constant" else float(t.init.kind == "ones")
-        weights[t.name] = around + noise / 8 if t.role in ("gate", "scalar") else noise / (1 if t.role == "head" else 4)
+        weights[t.name] = around + noise / 8 if t.role in ("gate", "scalar") else noise / 4
     return weights
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from exact_models import KINDS, PROSE, model_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,6 @@ from bytegolf.coding.exact_coder import ExactCoder
 from bytegolf.coding.range_coder import Decoder
 from bytegolf.on_numpy.exact.engine import Exact
 from bytegolf.on_torch.exact_ops import TorchOps
-from exact_models import KINDS, PROSE, model_file
 
 SHAPES = [(16, 4), (16, 16), (7, 1), (40, 33), (300, 300), (3, 2), (1, 1)]  # context, stride
 
@@ -121,7 +121,9 @@ def test_damage_gives_other_bytes_or_none(kind: str, data: st.DataObject) -> Non
         tokens = data.draw(st.integers(0, 2 * tokens))
     found = coder.decode([Coded(tokens, bytes(payload)), blocks[1]])
     assert found[1] == several[1].data  # the other lane does not notice
-    if how in ("flip", "cut") and kind == "bytes":  # pieces of several bytes spell a text in more than one way
+    if (
+        how in ("flip", "cut") and kind == "bytes"
+    ):  # pieces of several bytes spell a text in more than one way
         assert found[0] != several[0].data
 
 

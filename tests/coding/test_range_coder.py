@@ -22,7 +22,9 @@ def distributions(draw: st.DrawFn, symbols: int, count: int) -> np.ndarray:
     rows = []
     for _ in range(count):
         kind = draw(st.sampled_from(["flat", "peaked", "one", "random"]))
-        shares = np.ones(symbols) if kind == "flat" else rng.random(symbols) ** (50 if kind == "peaked" else 1)
+        shares = (
+            np.ones(symbols) if kind == "flat" else rng.random(symbols) ** (50 if kind == "peaked" else 1)
+        )
         extras = np.zeros(symbols) if kind == "one" else np.floor(shares / shares.sum() * (free - symbols))
         extras[rng.integers(symbols)] += free - extras.sum()
         rows.append(extras)
@@ -33,7 +35,9 @@ def distributions(draw: st.DrawFn, symbols: int, count: int) -> np.ndarray:
 def streams(draw: st.DrawFn, most: int = 60) -> tuple[np.ndarray, np.ndarray]:
     """(symbols, extras): drawn from the distributions, or the unlikely ones, or always the same."""
     symbols, count = draw(st.sampled_from([2, 3, 17, 257, 1024])), draw(st.integers(0, most))
-    extras = draw(distributions(symbols, min(count, 8)))[np.arange(count) % 8] if count else np.zeros((0, symbols))
+    extras = (
+        draw(distributions(symbols, min(count, 8)))[np.arange(count) % 8] if count else np.zeros((0, symbols))
+    )
     rng = np.random.default_rng(draw(st.integers(0, 1 << 16)))
     kind = draw(st.sampled_from(["drawn", "uniform", "likely", "first", "last"]))
     if kind == "drawn":
@@ -137,7 +141,7 @@ def test_the_payload_has_the_bits_of_the_symbols(stream: tuple[np.ndarray, np.nd
 @settings(max_examples=20)
 @given(st.binary(min_size=1, max_size=6), distributions(5, 40))
 def test_a_carry_runs_through_words_of_ones(last: int, near: bytes, extras: np.ndarray) -> None:
-    """Symbols whose intervals all hold one round number: `low` is that number less a little, 7f ff ff ff ff ff ...,
+    """Symbols whose intervals all hold one round number: `low` is that number less a little, 7f ff ff ff ...,
     and the coder must hold those words back. Then a symbol tips the number to one side."""
     number = b"\x80" + near
     flat = np.tile([TOTAL - 5 - 4.0 * (TOTAL // 5), *[TOTAL / 5 // 1] * 4], (9, 1))
@@ -162,7 +166,7 @@ def test_words_of_ones_are_held_back_at_all() -> None:
         payload = coded(*once)
         assert len(payload) > 12
         assert decoded(payload, once[1]) == once[0].tolist()
-        assert payload.startswith(b"\x80" + bytes(11)) or payload.startswith(b"\x7f" + b"\xff" * 11)
+        assert payload.startswith((b"\x80" + bytes(11), b"\x7f" + b"\xff" * 11))
 
 
 @given(st.binary(max_size=40), distributions(5, 12))

@@ -53,7 +53,9 @@ def test_exponentials(bits: int) -> None:
     assert (table[0], table[-1]) == (2.0**bits, 0.0)
     assert table[-2] == 1.0
     assert (np.diff(table) <= 0).all()
-    assert (np.abs(table - np.ldexp(np.exp(-np.arange(len(table)) / NAT), bits)) <= 0.5 + 2.0 ** (bits - 50)).all()
+    assert (
+        np.abs(table - np.ldexp(np.exp(-np.arange(len(table)) / NAT), bits)) <= 0.5 + 2.0 ** (bits - 50)
+    ).all()
     for n in [1, 2, 3, 1023, 1024, 7777, len(table) - 2, len(table) - 1]:
         assert table[n] == nearest(exp_by_series(-n, NAT) * 2**bits)
 
