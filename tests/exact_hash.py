@@ -72,7 +72,9 @@ def weights_of(model: Model) -> dict[str, np.ndarray]:
     for i, t in enumerate(manifest(model).tensors):
         noise = scattered(t.size, i).reshape(t.shape) / 2048.0
         around = t.init.value if t.init.kind == "constant" else float(t.init.kind == "ones")
-        weights[t.name] = around + noise / 8 if t.role in ("gate", "scalar") else noise / 4
+        weights[t.name] = (
+            around + noise / 8 if t.role in ("gate", "scalar") else noise / (1 if t.role == "head" else 4)
+        )
     return weights
 
 

@@ -94,7 +94,12 @@ def agree(codec: str, blob: bytes, shape: tuple[int, ...]) -> bool:
         with pytest.raises(GolfError):
             decode_tensor(row)
         return False
-    assert same(decode_tensor(row).values, expected)
+    found = decode_tensor(row)
+    assert same(found.values, expected)
+    if codec != "fp16":
+        stored = base.get(codec).integers(blob, shape)
+        assert found.integers == stored.codes.ravel().tolist()
+        assert found.factors == stored.scales.tolist()
     return True
 
 

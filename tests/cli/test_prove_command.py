@@ -14,12 +14,7 @@ from cli_samples import Lab, call
 from bytegolf.verify import proof as proofs
 from bytegolf.verify.proof import Decoded
 
-QUICK = (
-    "--threads",
-    "1",
-    "--lanes",
-    "3",
-)  # the text is one block, so no process but the decoder's is started
+QUICK = ("--threads", "1", "--lanes", "3", "--block", "400")
 
 
 def prove(lab: Lab, *words: object) -> tuple[int, dict[str, Any], str]:
@@ -42,18 +37,19 @@ class Proven:
 def proven(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Proven:
     folder = tmp_path_factory.mktemp("proof")
     text, kept, out = folder / "text", folder / "text.golfz", folder / "proof.json"
-    text.write_bytes(Path(__file__).read_bytes()[:2000] + bytes(range(256)))
+    text.write_bytes(Path(__file__).read_bytes()[:1000])
     code, proof, told = prove(lab, "--text", text, "--keep", kept, "-o", out)
     assert (code, proof["verdict"], proof["proven"]) == (0, "pass", True), told
     return Proven(proof, text, kept, out, told)
 
 
 def test_the_figures_stand_for_one_another(proven: Proven, lab: Lab) -> None:
-    proof, bpb, n, size = proven.proof, proven.proof["bpb"], 2256, proven.kept.stat().st_size
+    proof, bpb, n, size = proven.proof, proven.proof["bpb"], 1000, proven.kept.stat().st_size
     assert (proof["text"]["bytes"], proof["text"]["documents"], proof["coded"]["blocks"]) == (n, 1, 3)
     digest = hashlib.sha256(proven.text.read_bytes()).hexdigest()
     assert proof["text"]["sha256"] == proof["decoded"]["sha256"] == digest
-    assert bpb["exact"] == pytest.approx(bpb["float_in_blocks"], rel=1e-3)
+    # Not closer: a frequency is at least 2^-24, which on a text that surprises the model costs less than float.
+    assert bpb["exact"] == pytest.approx(bpb["float_in_blocks"], rel=2e-2)
     assert bpb["exact"] * n == pytest.approx(proof["coded"]["bits"])
     assert proof["coded"]["bits"] / 8 < size == proof["coded"]["bytes"]
     assert hashlib.sha256(proven.kept.read_bytes()).hexdigest() == proof["coded"]["sha256"]
@@ -83,7 +79,9 @@ def test_what_was_kept_is_the_text(proven: Proven, lab: Lab, here: Path) -> None
 
 def test_a_proof_can_be_repeated(proven: Proven, lab: Lab) -> None:
     # The options of the proof count, not the ones given now.
-    answer = call("prove", lab.artifact, "--text", proven.text, "--check", proven.out, "--block", "77")
+    answer = call(
+        "prove", lab.artifact, "--text", proven.text, "--check", proven.out, "--block", "77", "--threads", "1"
+    )
     assert answer.code == 0, answer.out
     assert f"everything is as {proven.out} says" in answer.out
 
@@ -92,7 +90,7 @@ def test_other_figures_are_named(proven: Proven, lab: Lab, here: Path) -> None:
     altered = json.loads(proven.out.read_bytes())
     altered["coded"]["sha256"] = "0" * 64
     (here / "altered.json").write_text(json.dumps(altered))
-    answer = call("prove", lab.artifact, "--text", proven.text, "--check", "altered.json")
+    answer = call("prove", lab.artifact, "--text", proven.text, "--check", "altered.json", "--threads", "1")
     assert answer.code == 1
     assert "NOT REPEATED" in answer.out
     assert f"coded.sha256: {'0' * 64} then, " in answer.out
@@ -137,12 +135,14 @@ def test_a_proof_of_another_text_or_model_is_refused(proven: Proven, lab: Lab, h
     altered = json.loads(proven.out.read_bytes())
     altered["model"]["sha256"] = "0" * 64
     (here / "altered.json").write_text(json.dumps(altered))
-    answer = call("prove", lab.artifact, "--text", proven.text, "--check", "altered.json")
+    answer = call("prove", lab.artifact, "--text", proven.text, "--check", "altered.json", "--threads", "1")
     assert (answer.code, "the proof is about another model" in answer.err) == (2, True)
     for bad in ({"context": 0, "stride": 1, "block": 5}, {"context": "x"}, 7):
         altered["reading"] = bad
         (here / "altered.json").write_text(json.dumps(altered))
-        answer = call("prove", lab.artifact, "--text", proven.text, "--check", "altered.json")
+        answer = call(
+            "prove", lab.artifact, "--text", proven.text, "--check", "altered.json", "--threads", "1"
+        )
         assert (answer.code, "a proof names context, stride and block" in answer.err) == (2, True)
 
 

@@ -56,7 +56,7 @@ def both_read(stream: bytes, n: int, lo: int, hi: int) -> None:
         assert read_symbols(stream, n, lo, hi) == expected
 
 
-@pytest.mark.parametrize("zeros", [16, 18, 19, 20, 21])
+@pytest.mark.parametrize("zeros", [14, 15, 16, 17, 18, 19, 20, 21])
 @pytest.mark.parametrize("size", [1, 5])
 def test_of_long_numbers_both_say_the_same(zeros: int, size: int) -> None:
     """A code with many zeros before it, and a length that takes all its bytes to say 1."""
@@ -109,6 +109,19 @@ def r24(value: int) -> int:
     low = max(value.bit_length() - 24, 0)
     kept, rest, middle = value >> low, value & (1 << low) - 1, 1 << low >> 1
     return (kept + (low > 0 and (rest > middle or (rest == middle and kept % 2 == 1)))) << low
+
+
+def test_the_longest_code_that_a_table_can_hold_is_read() -> None:
+    """Counts 0, 2^15, 0 at order 0: differences of 2^15 up and down, 16 zeros before each of the two codes."""
+    bits = golomb(0, 0) + golomb(2 * 2**15, 0) + golomb(2 * 2**15 - 1, 0)
+    assert bits.count("0" * 16) >= 2
+    bits += "0" * (-len(bits) % 8)
+    bounds, encoder = boundaries([0.0, 1.0, 0.0]), RangeEncoder()
+    for index in (1, 0, 2):
+        encoder.encode(bounds[index], bounds[index + 1])
+    stream = bytes([15 << 4, 0, 2]) + int(bits, 2).to_bytes(len(bits) // 8) + encoder.finish()
+    assert decode_symbols(stream, 3, -1, 1).tolist() == [0, -1, 1]
+    assert read_symbols(stream, 3, -1, 1) == [0, -1, 1]
 
 
 def test_uniform_boundaries_are_the_closed_forms_of_the_page() -> None:

@@ -52,6 +52,8 @@ class Fake:
     def build(self) -> Fake:
         if self.trouble == "no build":
             raise ValueError("there is nothing to build")
+        if self.trouble == "threads":
+            threadpoolctl.threadpool_limits(2)  # whatever the environment says
         return self
 
     def encode(self, texts: Sequence[Text], report: Report = nothing) -> list[Coded | None]:

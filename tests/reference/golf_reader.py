@@ -213,7 +213,7 @@ def read_table(data: bytes, at: int, size: int, order: int, total: int) -> tuple
         zeros = 0
         while not bit():
             zeros += 1
-            need(zeros <= 19, "a table does not end")
+            need(zeros <= 16, "a table does not end")
         code = 1
         for _ in range(zeros + order):
             code = code << 1 | bit()

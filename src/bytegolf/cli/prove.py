@@ -27,7 +27,7 @@ else repeats it on another machine and must get the same compressed file, byte f
 
 The exit code is 0 when the text came back (and, with --check, everything is as it was), else 1.
 
-Example: `bytegolf prove runs/pocket/model.golf -o proof.json --keep text.golfz`
+Example: `bytegolf prove model.golf -o proof.json --keep text.golfz`
 
 Example: `bytegolf prove model.golf --text book.txt`
 

@@ -67,7 +67,7 @@ class ExactCoder:
         """See BlockCoder. Cost: a step of all lanes a token, and (context / stride - 1) forwards a token."""
         bos = self._tokenizer.bos_id
         longest = max((block.tokens for block in blocks), default=0)
-        ids = np.full((len(blocks), longest + 1), bos, np.int64)
+        ids = np.full((len(blocks), 1), bos, np.int64)
         lanes = [_Reader(block) for block in blocks]
         alive = [i for i, block in enumerate(blocks) if block.tokens]
         for window in plan(longest, self._context, self._stride):
@@ -83,16 +83,15 @@ class ExactCoder:
                     if not alive:
                         break
                     state.keep(keep)
-                extras = self._engine.numpy(
-                    self._engine.extras(self._engine.read(state, ids[alive, t : t + 1]))
-                )
-                extras = extras.astype(np.float32)
+                x = self._engine.read(state, ids[alive, t : t + 1])
+                extras = self._engine.numpy(self._engine.extras(x)).astype(np.float32)
+                if t + 1 == ids.shape[1]:  # a file may claim any number of tokens: room comes as they do
+                    ids = np.concatenate((ids, np.full((len(blocks), t + 1), bos, np.int64)), axis=1)
                 for k, i in enumerate(alive):
                     ids[i, t + 1] = lanes[i].read(extras[k])
                 report(len(alive))
-        return [
-            self._bytes(ids[i, : lanes[i].tokens + 1]) if lanes[i].sound else None for i in range(len(blocks))
-        ]
+        rows = [ids[i, : lane.tokens + 1] if lane.sound else None for i, lane in enumerate(lanes)]
+        return [None if row is None else self._bytes(row) for row in rows]
 
     def _forced(self, lanes: dict[int, _Lane]) -> Iterator[tuple[int, int, list[int], NDArray[np.float64]]]:
         """Known rows through the model: (first target, count, lanes, stream (L, count, D)) in order."""
