@@ -77,7 +77,7 @@ def digest(arrays: Sequence[np.ndarray]) -> str:
 
 @dataclass(frozen=True)
 class Unpacked(StoredTensor):
-    """A stored tensor whose whole numbers never were a blob: the same, without the time that coding takes."""
+    """A stored tensor whose whole numbers never were a blob: the same numbers, sooner."""
 
     whole: Integers = field(kw_only=True)
 
@@ -100,8 +100,7 @@ def unpacked(model: Model, weights: dict[str, np.ndarray], codec: str | dict[str
         else:
             bits = array.astype(np.float16).view(np.uint16)
             words = bits << np.uint16(1) | bits >> np.uint16(15)
-            whole = kind.integers(
-                b"\0" + words.astype("<u2").tobytes(), t.shape
-            )  # the blob of fp16 that is not coded
+            raw = b"\0" + words.astype("<u2").tobytes()  # the blob of fp16 without an entropy coder
+            whole = kind.integers(raw, t.shape)
         tensors.append(Unpacked(t.name, t.role, codecs[t.role], t.shape, b"", whole=whole))
     return tensors

@@ -141,8 +141,7 @@ def test_the_payload_has_the_bits_of_the_symbols(stream: tuple[np.ndarray, np.nd
 @settings(max_examples=20)
 @given(st.binary(min_size=1, max_size=6), distributions(5, 40))
 def test_a_carry_runs_through_words_of_ones(last: int, near: bytes, extras: np.ndarray) -> None:
-    """Symbols whose intervals all hold one round number: `low` is that number less a little, 7f ff ff ff ff
-    ff ...,
+    """Symbols whose intervals all hold one round number: `low` is that number less a little, 7f ff ff ff ...,
     and the coder must hold those words back. Then a symbol tips the number to one side."""
     number = b"\x80" + near
     flat = np.tile([TOTAL - 5 - 4.0 * (TOTAL // 5), *[TOTAL / 5 // 1] * 4], (9, 1))

@@ -128,11 +128,10 @@ def test_a_row_outgrows_the_cache(kind: str, window: int) -> None:
 
 def test_the_window_reaches_w_minus_1_tokens_back_and_no_further() -> None:
     for window in range(1, 8):
-        model, weights = miniature(())
+        model, _ = miniature(())
         attention = {"kind": "gqa", "heads": 2, "kv_heads": 1, "window": window}
         model = Model.model_validate(model.model_dump() | {"attention": attention, "layers": 1})
-        weights = dict(generic_weights(model))
-        engine = Exact(model, unpacked(model, weights, "int8"))
+        engine = Exact(model, unpacked(model, generic_weights(model), "int8"))
         ids = random_ids(model, 1, 12)
         whole = outputs(engine, ids)[0]
         for changed in range(12):

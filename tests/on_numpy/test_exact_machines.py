@@ -36,10 +36,7 @@ def without(loops: list[str]) -> dict[str, str]:
 SETTINGS: dict[str, tuple[list[str], dict[str, str]]] = {
     "BLAS for Haswell": (["numpy"], blas("Haswell", 1)),
     "BLAS for SkylakeX, 2 threads": (["numpy"], blas("SkylakeX", 2)),
-    "BLAS for Sandybridge, 2 threads, loops one step back": (
-        ["numpy"],
-        blas("Sandybridge", 2) | without(LOOPS[-1:]),
-    ),
+    "BLAS for Sandybridge, 2 threads, older loops": (["numpy"], blas("Sandybridge", 2) | without(LOOPS[-1:])),
     "BLAS for Prescott, plainest loops": (["numpy"], blas("Prescott", 1) | without(LOOPS)),
     "torch": (["cpu", "1"], {"ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}),
     "torch, 2 threads": (["cpu", "2"], {"ATEN_CPU_CAPABILITY": "avx2", "OMP_NUM_THREADS": "2"}),
@@ -71,8 +68,6 @@ def test_no_library_setting_changes_a_bit(setting: str, folder: Path) -> None:
     assert done.stdout.strip() == GOLDEN, done.stderr
 
 
-@pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="no CUDA device: the same integers on a GPU are NOT proven"
-)
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: not proven on a GPU")
 def test_a_gpu_gives_the_same(folder: Path) -> None:
     assert exact_hash.answer(folder, TorchOps("cuda")) == GOLDEN
