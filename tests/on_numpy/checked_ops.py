@@ -28,6 +28,8 @@ class Proven(np.ndarray):
         if options.get("out"):
             options["out"] = tuple(np.asarray(x) for x in options["out"])
         result = getattr(ufunc, method)(*plain, **options)
+        if ufunc is np.frexp:
+            return result
         assert np.isfinite(result).all(), ufunc
         if result.dtype == np.int64:
             return result

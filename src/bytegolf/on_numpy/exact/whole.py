@@ -147,10 +147,7 @@ class Norm:
         return x / self._ops.sqrt(self._ops.dot(x, x) / self._length + self._eps)[..., None]
 
 
-LOWEST, HIGHEST = (
-    -100,
-    200,
-)  # exponents of a token's largest component, between which its norm keeps all its bits
+LOWEST, HIGHEST = -100, 200  # the exponents of a token's largest component for which there are grids
 
 
 class FloatingNorm:
