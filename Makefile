@@ -25,7 +25,7 @@ demo: $(VENV)/.stamp-demo
 	@$(PY) -m bytegolf demo
 
 test: $(VENV)/.stamp-dev
-	@$(PY) -m pytest -n auto
+	@$(PY) -m pytest -n auto --dist worksteal
 
 lint: $(VENV)/.stamp-dev
 	$(PY) -m ruff check

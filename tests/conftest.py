@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from hypothesis import HealthCheck, settings
+from threadpoolctl import threadpool_limits
 
 # The same examples on every run and no deadlines: a test says true or false, never fast or slow.
 settings.register_profile(
@@ -11,5 +12,7 @@ settings.register_profile(
 )
 settings.load_profile("laws")
 
-# The tensors here are tiny: threads would cost more than they bring.
+# The tensors here are tiny, and pytest-xdist has a process on every core already: with threads of their own the
+# matrix libraries would take several times as long.
 torch.set_num_threads(1)
+threadpool_limits(1)

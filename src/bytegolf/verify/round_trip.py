@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from bytegolf.coding.block import Text
 from bytegolf.coding.exact_coder import ExactCoder
@@ -37,11 +38,12 @@ def _exact(case: Case, subject: Any) -> Outcome:
     coder: ExactCoder | None = subject.exact_coder()
     if coder is None:
         return Outcome.skipped("test-time training has no exact form")
-    coded = zip(case.sampled, coder.encode([Text(d) for d in case.sampled]), strict=True)
-    kept = [(document, block) for document, block in coded if block is not None and block.tokens]
-    if not kept:
-        return Outcome.skipped("every document of the sample costs more than its bytes")
-    back = coder.decode([block for _, block in reversed(kept)])  # in other lanes than they came from
+    with threadpool_limits(1):  # as workers.crew: threads cost products of this size more than they bring
+        coded = zip(case.sampled, coder.encode([Text(d) for d in case.sampled]), strict=True)
+        kept = [(document, block) for document, block in coded if block is not None and block.tokens]
+        if not kept:
+            return Outcome.skipped("every document of the sample costs more than its bytes")
+        back = coder.decode([block for _, block in reversed(kept)])  # in other lanes than they came from
     same = back == [document for document, _ in reversed(kept)]
     bits = math.fsum(block.bits for _, block in kept)
     scored = math.fsum(float(subject.run(case.stream([d])).nats.sum()) for d, _ in kept) / math.log(2)
