@@ -289,11 +289,9 @@ def plus(x: Vector, y: Vector, scale: Vector) -> Vector:
 
 
 class ExactModel:
-    """A file's model, its grids chosen."""
+    """The model of a config (`config.model` of the header) and its tensors, its grids chosen."""
 
-    def __init__(self, file: GolfFile) -> None:
-        config = file.config["model"]
-        tensors = {stored.name: weights_of(stored) for stored in file.tensors}
+    def __init__(self, config: dict[str, Any], tensors: Tensors) -> None:
         self.vocab_size: int = config["vocab_size"]
         self.bos: int = config["bos_id"]
         self.dim: int = config["dim"]
@@ -340,6 +338,11 @@ class ExactModel:
         places = whole(self._head(h)[0], factor)
         found = [table[min(abs(place), CAP_END)] for place in places]
         return [-value if place < 0 else value for place, value in zip(places, found, strict=True)]
+
+
+def model_of(file: GolfFile) -> ExactModel:
+    """The model in a file."""
+    return ExactModel(file.config["model"], {stored.name: weights_of(stored) for stored in file.tensors})
 
 
 class Row:

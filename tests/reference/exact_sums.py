@@ -88,7 +88,7 @@ def weights_of(stored: TensorRow) -> Weights:
 
 
 class Linear:
-    """linear(x; W, limit, norm, given) of matrices with one input; bounds[i]: the largest row bound of matrix i."""
+    """linear(x; W, limit, norm, given) of matrices with one input; bounds[i]: the largest row bound of one."""
 
     def __init__(
         self,

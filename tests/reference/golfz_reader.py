@@ -10,9 +10,10 @@ import hashlib
 import math
 import zlib
 from dataclasses import dataclass
+from functools import cache
 from itertools import accumulate
 
-from reference.exact_model import ExactModel, Row
+from reference.exact_model import ExactModel, Row, model_of
 from reference.golf_reader import GolfError, read
 from reference.range_decoder import RangeDecoder
 from reference.tokenizer_reader import Tokenizer, decode_ids, decode_tokenizer
@@ -158,6 +159,18 @@ def read_blocks(data: bytes, header: Header) -> list[Block]:
 # The text
 
 
+@cache
+def open_model(golf: bytes) -> tuple[ExactModel, Tokenizer, bytes]:
+    """The model and the tokenizer of a .golf file, and the identity of their coder."""
+    try:
+        file = read(golf)
+        exact, tokenizer = model_of(file), decode_tokenizer(file.tokenizer)
+    except (GolfError, KeyError, TypeError, IndexError) as error:
+        raise GolfzError(f"the model: {error!r}") from error
+    need((len(tokenizer.pieces), 0) == (exact.vocab_size, exact.bos), "the model: its tokenizer")
+    return exact, tokenizer, hashlib.sha256(hashlib.sha256(golf).digest() + exact.identity()).digest()
+
+
 def decode(data: bytes, model: bytes | None = None) -> bytes:
     """The text of a file; `model` is the .golf file, where it is not embedded."""
     header = read_header(data)
@@ -165,13 +178,7 @@ def decode(data: bytes, model: bytes | None = None) -> bytes:
     if golf is None:
         raise GolfzError("the model: none")
     need(hashlib.sha256(golf).digest()[:8] == header.model, "the model: another one")
-    try:
-        file = read(golf)
-        exact, tokenizer = ExactModel(file), decode_tokenizer(file.tokenizer)
-    except (GolfError, KeyError, TypeError, IndexError) as error:
-        raise GolfzError(f"the model: {error!r}") from error
-    need((len(tokenizer.pieces), 0) == (exact.vocab_size, exact.bos), "the model: its tokenizer")
-    coder = hashlib.sha256(hashlib.sha256(golf).digest() + exact.identity()).digest()
+    exact, tokenizer, coder = open_model(golf)
     need(coder[:4] == header.coder, "the coder: another arithmetic")
     text, before = b"", 0
     for number, block in enumerate(read_blocks(data, header)):
