@@ -107,10 +107,11 @@ def test_a_published_system_out_of_its_file(codec: str) -> None:
 @settings(max_examples=30)
 @given(models(), st.integers(0, 99), st.data())
 def test_weights_of_any_size(model: Model, seed: int, data: st.DataObject) -> None:
-    """Each tensor times a power of two: clamps are reached, grids are coarse, and what has none is refused."""
-    sizes = st.sampled_from([-30, -4, 0, 0, 0, 3, 6, 8, 12, 20, 60])
-    drawn = {tensor.name: data.draw(sizes) for tensor in manifest(model).tensors}
-    weights = {name: np.ldexp(array, drawn[name]) for name, array in trained_like(model, seed).items()}
+    """Some tensors times a power of two: clamps are reached, grids are coarse, and what has none is refused."""
+    names = [tensor.name for tensor in manifest(model).tensors]
+    sizes = st.sampled_from([-30, -4, 2, 3, 4, 6, 8, 12, 60])
+    drawn = data.draw(st.dictionaries(st.sampled_from(names), sizes, max_size=9))
+    weights = {name: np.ldexp(array, drawn.get(name, 0)) for name, array in trained_like(model, seed).items()}
     agree_on(model, weights, "int8", random_ids(model, 2, 12, seed)[1])
 
 
@@ -189,7 +190,7 @@ def test_documents_that_begin_inside_a_block_are_coded_with_their_BOS(kind: str)
 
 def test_odd_texts_and_the_model_inside() -> None:
     golf = golf_of("bpe")
-    for text in (b"", b"x", bytes(range(256)), PROSE[:200], "größer 漢字".encode()):
+    for text in (b"", b"x", bytes(range(256)), PROSE[:60], "größer 漢字".encode()):
         assert decode(written(text, "bpe"), golf) == text
         assert decode(written(text, "bpe", embed=True)) == text
     with pytest.raises(GolfzError, match="the model: none"):
@@ -240,7 +241,7 @@ def both_say_the_same(stream: bytes, kind: str = "bpe") -> bool:
 def sample() -> bytes:
     """Three blocks: coded, stored, coded and shorter."""
     text = liked("bpe")
-    stream = written(text[:24] + b"\xff\xfe" * 12 + text[24:36], "bpe", (8, 3), block=24)
+    stream = written(text[:12] + b"\xff\xfe" * 6 + text[12:20], "bpe", (4, 3), block=12)
     assert coded_blocks(stream) == [True, False, True]
     return stream
 
@@ -272,7 +273,7 @@ def test_of_any_damage_both_say_the_same(data: st.DataObject) -> None:
     both_say_the_same(bytes(stream))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.data())
 def test_of_records_put_together_wrongly_both_say_the_same(data: st.DataObject) -> None:
     """Lengths, tokens, payloads and settings that are well-formed and not the file's; blocks that moved."""
@@ -287,9 +288,9 @@ def test_of_records_put_together_wrongly_both_say_the_same(data: st.DataObject) 
         payload = one.payload[: data.draw(st.integers(0, one.coded))] + bytes(data.draw(st.integers(0, 3)))
         blocks[at] = replace(one, payload=payload, coded=len(payload))
     elif change == "size":
-        blocks[at] = replace(one, size=data.draw(st.integers(1, 24)))
+        blocks[at] = replace(one, size=data.draw(st.integers(1, 12)))
     elif change == "settings":
-        context = data.draw(st.sampled_from([1, 5, 8, 9, 30, 1 << 24]))
+        context = data.draw(st.sampled_from([1, 3, 4, 5, 1 << 24]))
         header = replace(header, context=context, stride=data.draw(st.sampled_from([1, 3, context])))
         header = replace(header, stride=min(header.stride, context))
     elif change == "move":
