@@ -70,7 +70,8 @@ def agree(model: Model, stored: Sequence[StoredTensor], tensors: dict[str, Weigh
     exact = ExactModel(config, tensors)
     row = Row(exact)
     found = [row.read(token) for token in ids.tolist()]
-    assert np.array_equal(np.array(found), 1 + outputs(engine, ids[None])[1][0])
+    third = len(ids) // 3  # read at once, the others one at a time
+    assert np.array_equal(np.array(found), 1 + outputs(engine, ids[None], range(third, len(ids)))[1][0])
     return True
 
 
