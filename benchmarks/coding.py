@@ -33,7 +33,8 @@ def models() -> tuple[TorchBackend, Exact]:
     backend = TorchBackend(config.model, device="cpu")
     backend.load(weights)
     none = StoredTokenizer("bytes", config.model.vocab_size, b"")
-    artifact = pack(weights, tensors.roles(), dict(config.pack.codecs), {}, none, {})
+    codecs = {str(role): codec for role, codec in config.pack.codecs.items()}
+    artifact = pack(weights, tensors.roles(), codecs, {}, none, {})
     return backend, Exact(config.model, artifact.tensors)
 
 

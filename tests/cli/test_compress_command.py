@@ -138,7 +138,7 @@ def test_pipes_in_both_directions_load_no_torch(lab: Lab, here: Path) -> None:
     cut = shell("decompress", lab.artifact, "-", "--lanes", 1, "--threads", 1, feed=packed.stdout[:-1])
     assert cut.returncode == 2
     assert TEXT.startswith(cut.stdout)
-    assert len(cut.stdout) == len(TEXT) // 1024 * 1024
+    assert len(cut.stdout) == len(TEXT) // 2  # the first of two blocks
     assert b"truncated" in cut.stderr
     assert b"Traceback" not in cut.stderr
     check = (

@@ -7,7 +7,7 @@ import os
 import random
 import tracemalloc
 from dataclasses import replace
-from itertools import accumulate, zip_longest
+from itertools import accumulate, dropwhile, pairwise, zip_longest
 
 import pytest
 from fake_coder import GOLF, Fake
@@ -19,6 +19,7 @@ from bytegolf.coding.block import StreamError
 from bytegolf.coding.container import DEFAULT_BLOCK, Reader
 from bytegolf.coding.stream import (
     Work,
+    _cut,
     compress,
     compress_documents,
     cut_documents,
@@ -163,7 +164,7 @@ def test_memory_does_not_grow_with_the_text() -> None:
     block, work = 50_000, Work(2)
 
     class Endless(io.RawIOBase):
-        left = 100 * block
+        left = 400 * block
 
         def read(self, size: int = -1, /) -> bytes:
             size = min(size, self.left)
@@ -180,7 +181,7 @@ def test_memory_does_not_grow_with_the_text() -> None:
     tracemalloc.start()
     try:
         compress(Endless(), Nowhere(), Fake("none"), block=block, work=work)
-        assert tracemalloc.get_traced_memory()[1] < 6 * work.blocks * block
+        assert tracemalloc.get_traced_memory()[1] < 6 * work.blocks * block + 2 * (2 << 20)
     finally:
         tracemalloc.stop()
 
@@ -202,9 +203,24 @@ def test_no_work_is_refused(work: tuple[int, int]) -> None:
         Work(*work)
 
 
-@given(st.integers(0, 50), st.integers(1, 20))
-def test_blocks_are_shared_out_evenly_and_in_order(items: int, shares: int) -> None:
-    pieces = spread(items, shares)
-    assert [i for piece in pieces for i in piece] == list(range(items))
-    assert len(pieces) == min(items, shares)
+@given(st.lists(st.integers(0, 9), max_size=50), st.integers(1, 20))
+def test_blocks_are_shared_out_evenly_and_large_ones_to_shares_with_few(
+    sizes: list[int], shares: int
+) -> None:
+    pieces = spread(sizes, shares)
+    assert sorted(i for piece in pieces for i in piece) == list(range(len(sizes)))
+    assert all(piece == sorted(piece) for piece in pieces)
+    assert len(pieces) == min(len(sizes), shares)
     assert not pieces or max(map(len, pieces)) - min(map(len, pieces)) <= 1
+    for before, after in pairwise(pieces):
+        assert len(before) <= len(after)
+        assert min(sizes[i] for i in before) >= max(sizes[i] for i in after)
+
+
+@given(st.integers(1, 5 << 20), st.sampled_from([100_000, DEFAULT_BLOCK, 1 << 20, 3 << 20]))
+def test_the_last_blocks_of_a_text_are_of_one_size(length: int, block: int) -> None:
+    sizes = [len(text.data) for text in _cut(io.BytesIO(bytes(length)), block)]
+    assert sum(sizes) == length
+    assert len(sizes) == -(-length // block)  # as many as full ones would be
+    tail = list(dropwhile(lambda size: size == block, sizes))
+    assert max(tail, default=0) - min(tail, default=0) <= 1

@@ -164,7 +164,7 @@ def test_good_blocks_before_the_damage_are_written() -> None:
     sink = io.BytesIO()
     with pytest.raises(StreamError, match="block 4: the file is truncated"):
         decompress(Reader(io.BytesIO(STREAM[:-1])), sink, RECIPE, work=Work(9))
-    assert sink.getvalue() == TEXT[:240]
+    assert sink.getvalue() == TEXT[: len(TEXT) * 3 // 4]
 
 
 def altered_bytes(stream: bytes, chance: random.Random) -> bytes:
@@ -235,7 +235,7 @@ def test_ten_thousand_damaged_streams(alter: Callable[[bytes, random.Random], by
 
 def test_a_forged_checksum_is_the_forgers_own_text() -> None:
     """What no format can know: with all checksums computed anew, it is a good file of another text."""
-    parts = Parts.of(packed(b"a" * 80 + b"b" * 10, block=80))
+    parts = Parts.of(packed(b"a" * 80 + b"b" * 80, block=80))
     shorter = replace(parts.blocks[0], last=True)
     assert unpacked(parts.joined([shorter])) == b"a" * 80
     assert shorter.crc32 == checksum(0, 0, b"a" * 80)

@@ -12,7 +12,7 @@ import pytest
 
 from bytegolf.coding.container import Reader
 from bytegolf.coding.model_recipe import ModelRecipe
-from bytegolf.coding.stream import Work, compress, decompress
+from bytegolf.coding.stream import Work, compress_documents, decompress
 
 FOLDER = Path(__file__).parent / "stream"
 TEXT = (FOLDER / "text.bin").read_bytes()
@@ -58,10 +58,11 @@ def test_a_file_of_the_first_version_decodes(name: str, lanes: int) -> None:
 
 @EVERY_STREAM
 @EVERY_WORK
-def test_the_same_text_gives_the_same_file(name: str, lanes: int) -> None:
+def test_the_same_blocks_give_the_same_file(name: str, lanes: int) -> None:
     reader, recipe = reader_and_recipe(name)
-    sink = io.BytesIO()
-    compress(io.BytesIO(TEXT), sink, recipe, block=reader.header.block, work=Work(lanes=lanes))
+    sink, size = io.BytesIO(), reader.header.block
+    blocks = [TEXT[at : at + size] for at in range(0, len(TEXT), size)]
+    compress_documents(blocks, sink, recipe, block=size, work=Work(lanes=lanes))
     assert hashlib.sha256(sink.getvalue()).hexdigest() == SHA256[f"{name}.golfz"]
 
 

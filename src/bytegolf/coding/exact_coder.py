@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -179,6 +180,6 @@ class _Reader:
         except ValueError:
             self.sound = False
             return 0
-        self._left -= TOTAL_BITS - float(np.log2(1.0 + float(extras[0, symbol])))
+        self._left -= TOTAL_BITS - math.log2(1.0 + float(extras[0, symbol]))
         self.sound = self._left > 0
         return symbol

@@ -1,14 +1,14 @@
 """Text -> .golfz and back: blocks of one size, coded side by side, written in order.
 
-Memory: blocks in flight are at most lanes * threads (and one that was read ahead), each with its text and its
-payload, beside what the coders need. Nothing of it grows with the length of the text.
+Memory: blocks in flight are at most lanes * threads, each with its text and its payload, and 2 MiB that were read
+ahead (one block where it is larger), beside what the coders need. Nothing of it grows with the length of the text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 
 from bytegolf.coding.block import Coded, StreamError, Text
 from bytegolf.coding.container import (
@@ -28,6 +28,7 @@ from bytegolf.coding.workers import Crew, Recipe, crew
 # Gets the bytes of text that are done, in all; between blocks it is an estimate from the tokens.
 Progress = Callable[[int], None]
 _BYTES_PER_TOKEN = 3.0  # until a block is done and says better
+_GROUP = 16 * DEFAULT_BLOCK  # bytes that are read before they are cut
 
 
 @dataclass(frozen=True)
@@ -267,16 +268,24 @@ def _check_range(start: int, stop: int | None, end: int) -> None:
 
 
 def _cut(source: Source, size: int) -> Iterator[Text]:
-    """Blocks of `size` bytes and a last one; a pipe may give them in smaller pieces."""
-    while True:
-        parts, have = [], 0
-        while have < size and (part := source.read(size - have)):
-            parts.append(part)
-            have += len(part)
-        if parts:
-            yield Text(b"".join(parts))
-        if have < size:
-            return
+    """Blocks of `size` bytes; those of the last _GROUP bytes are as many, and as nearly of one size as can be.
+
+    Blocks go through the model side by side, so a short one at the end would leave the others to go on alone.
+    """
+    group = max(_GROUP // size, 1) * size
+    while data := _read(source, group):
+        blocks = -(-len(data) // size)
+        cuts = [len(data) * i // blocks for i in range(blocks + 1)]
+        yield from (Text(data[a:b]) for a, b in pairwise(cuts))
+
+
+def _read(source: Source, size: int) -> bytes:
+    """`size` bytes, fewer only at the end; a pipe may give them in smaller pieces."""
+    parts, have = [], 0
+    while have < size and (part := source.read(size - have)):
+        parts.append(part)
+        have += len(part)
+    return b"".join(parts)
 
 
 def cut_documents(documents: Iterable[bytes], size: int) -> Iterator[Text]:

@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -85,11 +85,17 @@ def crew(recipe: Recipe, workers: int) -> Iterator[Crew]:
     hands.stop()
 
 
-def spread(items: int, shares: int) -> list[range]:
-    """0..items-1 in order, in at most `shares` pieces that are not empty and differ by one at most."""
-    pieces = min(items, shares)
+def spread(sizes: Sequence[int], shares: int) -> list[list[int]]:
+    """0..len(sizes)-1 in at most `shares` lists that are not empty and whose lengths differ by one at most.
+
+    What is large comes together, and into the shorter lists first: blocks go through a model side by side, so a
+    share takes as long as its largest block, and a step the longer the more blocks there are.
+    """
+    items, pieces = len(sizes), min(len(sizes), shares)
     cuts = [items * i // pieces for i in range(pieces + 1)] if pieces else [0]
-    return [range(a, b) for a, b in pairwise(cuts)]
+    counts = sorted(b - a for a, b in pairwise(cuts))
+    largest_first = iter(sorted(range(items), key=lambda i: -sizes[i]))
+    return [sorted(islice(largest_first, count)) for count in counts]
 
 
 def out_of_memory() -> WorkerError:
@@ -188,29 +194,29 @@ class _Hands:
         (self.identity,) = identities
 
     def encode(self, texts: Sequence[Text], report: Report) -> list[Coded | None]:
-        return self._share("encode", texts, report)
+        return self._share("encode", texts, [len(text.data) for text in texts], report)
 
     def decode(self, blocks: Sequence[Coded], report: Report) -> list[bytes | None]:
-        return self._share("decode", blocks, report)
+        return self._share("decode", blocks, [block.tokens for block in blocks], report)
 
-    def _share(self, job: Job, blocks: Sequence[Any], report: Report) -> list[Any]:
-        shares = spread(len(blocks), self._count)
-        busy: dict[Connection, tuple[int, _Worker]] = {}
-        for i, (worker, share) in enumerate(zip(self._workers, shares, strict=False)):
-            worker.send((job, blocks[share.start : share.stop]))
-            busy[worker.pipe] = (i, worker)
-        results: list[list[Any]] = [[] for _ in shares]
+    def _share(self, job: Job, blocks: Sequence[Any], sizes: list[int], report: Report) -> list[Any]:
+        busy: dict[Connection, tuple[list[int], _Worker]] = {}
+        for worker, share in zip(self._workers, spread(sizes, self._count), strict=False):
+            worker.send((job, [blocks[i] for i in share]))
+            busy[worker.pipe] = (share, worker)
+        results: list[Any] = [None] * len(blocks)
         while busy:
             for pipe in wait(list(busy)):
                 assert isinstance(pipe, Connection)
-                i, worker = busy[pipe]
+                share, worker = busy[pipe]
                 kind, value = worker.receive()
                 if kind == "tokens":
                     report(value)
-                else:
-                    results[i] = value
-                    del busy[pipe]
-        return [result for share in results for result in share]
+                    continue
+                for i, result in zip(share, value, strict=True):
+                    results[i] = result
+                del busy[pipe]
+        return results
 
     def stop(self, at_once: bool = False) -> None:
         """Without `at_once`, workers have nothing to do and leave by themselves."""

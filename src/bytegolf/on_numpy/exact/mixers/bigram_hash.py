@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,9 +20,8 @@ class BigramHash:
         self, ops: Ops, spec: Spec, model: Model, tensors: Tensors, embedding: Stored, bound: float
     ) -> None:
         self._spec, self._bos_id = spec, model.bos_id
-        self._scale = float(tensors["scale"].values())
-        self._pairs = PairTable(ops, tensors["table"], tensors["proj"])
-        self.bound = bound + math.fabs(self._scale) * self._pairs.bound
+        self._pairs = PairTable(ops, tensors["table"], tensors["proj"], float(tensors["scale"].values()))
+        self.bound = bound + self._pairs.bound
 
     def start(self, lanes: int) -> Memory:
         return Memory(previous=np.full(lanes, -1, np.int64))
@@ -35,4 +32,4 @@ class BigramHash:
         bucket_LT[before_LT < 0] = reserved
         if self._spec.stop_at_bos:
             bucket_LT[ids_LT == self._bos_id] = reserved
-        return x_ND + self._pairs(bucket_LT.ravel()) * self._scale
+        return x_ND + self._pairs(bucket_LT.ravel())

@@ -20,7 +20,7 @@ class BigramHashPrime:
         self, ops: Ops, spec: Spec, model: Model, tensors: Tensors, embedding: Stored, bound: float
     ) -> None:
         self._spec, self._bos_id = spec, model.bos_id
-        self._pairs = PairTable(ops, tensors["table"], tensors["proj"])
+        self._pairs = PairTable(ops, tensors["table"], tensors["proj"], 1.0)
         self.bound = bound + self._pairs.bound
 
     def start(self, lanes: int) -> Memory:

@@ -19,9 +19,9 @@ class History:
 
     def __init__(self, orders: tuple[int, ...]) -> None:
         self._orders = orders
-        self._recent: list[int] = []
+        self._recent: tuple[int, ...] = ()
         self._followers: list[dict[tuple[int, ...], int]] = [{} for _ in orders]
-        self._open: list[tuple[int, ...] | None] = [None] * len(orders)
+        self._open: list[tuple[int, ...]] = [()] * len(orders)  # n-grams whose follower is yet to come
 
     def clear(self) -> None:
         """A new document: nothing before it counts."""
@@ -29,15 +29,15 @@ class History:
 
     def advance(self, token: int, missing: int) -> list[int]:
         """For each order the token that followed the latest earlier copy of the n-gram ending in `token`."""
-        self._recent = [*self._recent[-self._orders[-1] + 1 :], token] if self._orders[-1] > 1 else [token]
-        found = []
-        for i, order in enumerate(self._orders):
-            known, open_ngram = self._followers[i], self._open[i]
-            if open_ngram is not None:
-                known[open_ngram] = token
-            ngram = tuple(self._recent[-order:]) if len(self._recent) >= order else None
-            found.append(missing if ngram is None else known.get(ngram, missing))
-            self._open[i] = ngram
+        recent = self._recent = (*self._recent, token)[-self._orders[-1] :]
+        found, still_open = [], list[tuple[int, ...]]()
+        for order, known, ngram in zip(self._orders, self._followers, self._open, strict=True):
+            if ngram:
+                known[ngram] = token
+            now = recent[-order:] if len(recent) >= order else ()
+            found.append(known.get(now, missing))
+            still_open.append(now)
+        self._open = still_open
         return found
 
 
@@ -54,7 +54,7 @@ class NgramRecall:
         nothing_1D = ops.zeros((1, model.dim))
         self._normed = ops.concat([Norm(ops, model.dim, bits)(whole_VD), nothing_1D], axis=0)
         gate = tensors["gate"].values()
-        self._gates = [ops.array(row) for row in gate]
+        self._gates = ops.array(gate[:, None])
         self.bound = bound + float(np.abs(gate).max(axis=1).sum()) * math.sqrt(model.dim)
 
     def start(self, lanes: int) -> Memory:
@@ -67,7 +67,8 @@ class NgramRecall:
                 if token == self._bos_id and self._spec.stop_at_bos:
                     history.clear()
                 found.append(history.advance(token, self._missing))
-        found_nN = np.array(found).T
-        for gate, row in zip(self._gates, found_nN, strict=True):
-            x_ND = x_ND + self._ops.rows(self._normed, row) * gate
+        orders, dim = self._gates.shape[0], x_ND.shape[-1]
+        rows_ND = self._ops.rows(self._normed, np.array(found).T.ravel())
+        for term_ND in rows_ND.reshape(orders, -1, dim) * self._gates:
+            x_ND = x_ND + term_ND
         return x_ND

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,13 +20,13 @@ def previous(ids_LT: NDArray[np.int64], memory: Memory) -> NDArray[np.int64]:
 
 
 class PairTable:
-    """proj table[bucket]; |result| <= bound."""
+    """scale proj table[bucket], worked out for every bucket when a model is loaded; |result| <= bound."""
 
-    def __init__(self, ops: Ops, table: Stored, proj: Stored) -> None:
+    def __init__(self, ops: Ops, table: Stored, proj: Stored, scale: float) -> None:
         self._ops = ops
-        self._table = ops.array(table.values())
-        self._proj = Linear(ops, [proj], limit=table.largest(), clamp=False)
-        self.bound = self._proj.bound
+        linear = Linear(ops, [proj], limit=table.largest(), clamp=False)
+        self._rows = linear(ops.array(table.values())) * scale
+        self.bound = math.fabs(scale) * linear.bound
 
     def __call__(self, bucket_N: NDArray[np.int64]) -> Array:
-        return self._proj(self._ops.rows(self._table, bucket_N))
+        return self._ops.rows(self._rows, bucket_N)
