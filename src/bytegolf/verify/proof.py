@@ -1,5 +1,4 @@
-"""A score proven: the text comes back from the compressed file, in another process, and the file has that
-many bits.
+"""A score proven: the text comes back, in another process, from a file that has so many bits.
 
 Four figures that stand for one another are measured on the same text, in bits per byte: the float score; the
 same model read in the coder's blocks; the sum of the coder's whole-number frequencies; the file. A proof is a
@@ -53,9 +52,9 @@ REPEATED = (
 
 @dataclass(frozen=True)
 class Claim:
-    """What is to be proven. golf: the bytes of the model file; documents: the held-out text; reading: how the
-    coder
-    reads it; settings: how the float score is computed; block: raw bytes of a block."""
+    """What is to be proven. golf: the bytes of the model file; documents: the held-out text; settings: how the
+    float score is computed; context, stride, block: how the coder reads it, in blocks of at most so many bytes.
+    """
 
     packed: Packed
     golf: bytes
@@ -111,9 +110,7 @@ class Decoded:
 
 
 def decode_elsewhere(golf: bytes, coded: Path, work: Work) -> Decoded:
-    """`bytegolf decompress` in a process that gets the two files and nothing else: no environment, an empty
-    folder.
-    """
+    """`bytegolf decompress` in a process that gets two files, no environment and an empty folder."""
     with tempfile.TemporaryDirectory(prefix="bytegolf-proof-") as folder:
         model, text = Path(folder) / "model.golf", Path(folder) / "text"
         model.write_bytes(golf)
