@@ -217,10 +217,13 @@ def test_blocks_are_shared_out_evenly_and_large_ones_to_shares_with_few(
         assert min(sizes[i] for i in before) >= max(sizes[i] for i in after)
 
 
-@given(st.integers(1, 5 << 20), st.sampled_from([100_000, DEFAULT_BLOCK, 1 << 20, 3 << 20]))
-def test_the_last_blocks_of_a_text_are_of_one_size(length: int, block: int) -> None:
+@given(st.integers(1, 5 << 20), st.sampled_from([5_000, 100_000, DEFAULT_BLOCK, 1 << 20, 3 << 20]))
+def test_what_is_left_of_a_text_is_cut_evenly_and_fills_the_lanes(length: int, block: int) -> None:
     sizes = [len(text.data) for text in _cut(io.BytesIO(bytes(length)), block)]
     assert sum(sizes) == length
-    assert len(sizes) == -(-length // block)  # as many as full ones would be
+    assert max(sizes) <= block
     tail = list(dropwhile(lambda size: size == block, sizes))
     assert max(tail, default=0) - min(tail, default=0) <= 1
+    assert len(tail) <= -(-sum(tail) // block) or min(tail) >= max(64 << 10, block // 2)
+    if block >= DEFAULT_BLOCK and sum(tail) >= 8 * block:
+        assert len(tail) >= 16  # no lane is left empty

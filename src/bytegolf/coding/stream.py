@@ -28,7 +28,8 @@ from bytegolf.coding.workers import Crew, Recipe, crew
 # Gets the bytes of text that are done, in all; between blocks it is an estimate from the tokens.
 Progress = Callable[[int], None]
 _BYTES_PER_TOKEN = 3.0  # until a block is done and says better
-_GROUP = 16 * DEFAULT_BLOCK  # bytes that are read before they are cut
+_LANES = 16  # that short texts are cut for: two processes with eight lanes
+_SHORT = DEFAULT_BLOCK // 2
 
 
 @dataclass(frozen=True)
@@ -268,13 +269,15 @@ def _check_range(start: int, stop: int | None, end: int) -> None:
 
 
 def _cut(source: Source, size: int) -> Iterator[Text]:
-    """Blocks of `size` bytes; those of the last _GROUP bytes are as many, and as nearly of one size as can be.
+    """Blocks of `size` bytes; what is left of a text at its end is cut evenly, into enough blocks to fill _LANES
+    of them if none gets shorter than half a block or _SHORT.
 
-    Blocks go through the model side by side, so a short one at the end would leave the others to go on alone.
+    A decoder takes a step for each token of its longest block, which hardly takes longer for more lanes.
     """
-    group = max(_GROUP // size, 1) * size
-    while data := _read(source, group):
-        blocks = -(-len(data) // size)
+    full = max(_LANES * DEFAULT_BLOCK // size, 1)
+    while data := _read(source, full * size):
+        needed, halves = -(-len(data) // size), len(data) // max(size // 2, _SHORT)
+        blocks = max(needed, min(halves, _LANES))
         cuts = [len(data) * i // blocks for i in range(blocks + 1)]
         yield from (Text(data[a:b]) for a, b in pairwise(cuts))
 

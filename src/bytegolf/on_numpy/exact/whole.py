@@ -20,6 +20,11 @@ from bytegolf.on_numpy.ops import EPS, Floats
 
 FINEST = 16  # bits behind the point of what goes into a matrix
 COARSEST = 6  # fewer would cost more than a percent: refused
+FEW, WIDE, PANEL = (
+    8,
+    1024,
+    128,
+)  # few rows go through a wide matrix faster by the panel: BLAS copies none of it
 SLACK = 1 + 2.0**-16  # bounds are raised by this: for rounded arithmetic, and for x rounded to its grid
 
 
@@ -106,7 +111,9 @@ class Linear:
         self.bits = min(grid(s * limit, t.name) for s, t in zip(sums, tensors, strict=True))
         self._step = pow2(self.bits) * given
         self._most = limit * pow2(self.bits) if clamp else None
-        self._codes = ops.array(codes.T)
+        self._codes, self._panels = ops.array(codes.T), None
+        if len(codes) >= WIDE and len(codes) % PANEL == 0:
+            self._panels = ops.array(codes.reshape(-1, PANEL, codes.shape[1]).swapaxes(1, 2))
         self._factors = ops.array(np.ldexp(scales, -self.bits))
         rounding = math.sqrt(codes.shape[1]) * pow2(-self.bits)
         worst = np.abs(codes).sum(axis=1) * limit
@@ -123,6 +130,8 @@ class Linear:
         x = self._ops.rint(x * self._step)
         if self._most is not None:
             x = self._ops.clip(x, -self._most, self._most)
+        if self._panels is not None and x.shape[0] <= FEW:
+            return (x @ self._panels).swapaxes(0, 1).reshape(x.shape[0], -1) * self._factors
         return (x @ self._codes) * self._factors
 
 
