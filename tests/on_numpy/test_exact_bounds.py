@@ -179,6 +179,19 @@ def test_unpacked_tensors_are_those_of_the_file(codec: str) -> None:
         assert (quick.integers().scales == stored.integers().scales).all()
 
 
+@pytest.mark.parametrize("rows", [1023, 1024, 1100, 1152, 2048])
+def test_a_wide_matrix_takes_few_vectors_as_it_takes_many(rows: int) -> None:
+    rng = np.random.default_rng(rows)
+    codes = rng.integers(-127, 128, (rows, 24))
+    stored = Stored("w", codes.shape, codes, np.full(rows, 2.0**-9))
+    linear = Linear(CheckedOps(), [stored], limit=16.0, clamp=False)
+    x = np.rint(rng.uniform(-16, 16, (11, 24)) * pow2(linear.bits))
+    for few in (1, 2, 3, 8, 9, 11):
+        y = np.asarray(linear(proven(x[:few] * pow2(-linear.bits))))
+        whole = x[:few].astype(np.int64) @ codes.T
+        assert (y == whole * pow2(-linear.bits - 9)).all()
+
+
 @given(st.data())
 def test_a_matrix_is_exact_up_to_its_limit(data: st.DataObject) -> None:
     """Inputs at the limit, all of one sign: the worst sum there is. The result never leaves its bound."""
