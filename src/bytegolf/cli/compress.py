@@ -46,7 +46,9 @@ def command(
     ),
     context: int | None = configs.CONTEXT,
     stride: int | None = configs.STRIDE,
-    block: int = typer.Option(131_072, min=1024, max=16 << 20, help="The most bytes of text in a block; short texts get smaller ones."),
+    block: int = typer.Option(
+        131_072, min=1024, max=16 << 20, help="Most bytes in a block; short texts get smaller ones."
+    ),
     lanes: int = streams.LANES,
     threads: int | None = streams.THREADS,
     embed_model: bool = typer.Option(False, "--embed-model", help="Put the model into the output."),
