@@ -19,9 +19,9 @@ from bytegolf.coding.block import StreamError
 from bytegolf.coding.container import DEFAULT_BLOCK, Reader
 from bytegolf.coding.stream import (
     Work,
-    _cut,
     compress,
     compress_documents,
+    cut_bytes,
     cut_documents,
     decompress,
     decompress_range,
@@ -218,8 +218,10 @@ def test_blocks_are_shared_out_evenly_and_large_ones_to_shares_with_few(
 
 
 @given(st.integers(1, 5 << 20), st.sampled_from([5_000, 100_000, DEFAULT_BLOCK, 1 << 20, 3 << 20]))
+@example((3 << 20) + 1, 3 << 20)
+@example((4 << 20) + 1, 1 << 20)
 def test_what_is_left_of_a_text_is_cut_evenly_and_fills_the_lanes(length: int, block: int) -> None:
-    sizes = [len(text.data) for text in _cut(io.BytesIO(bytes(length)), block)]
+    sizes = [len(text.data) for text in cut_bytes(io.BytesIO(bytes(length)), block)]
     assert sum(sizes) == length
     assert max(sizes) <= block
     tail = list(dropwhile(lambda size: size == block, sizes))

@@ -36,6 +36,11 @@ class Coded:
     bits: float = 0.0
 
 
+def even(items: int, pieces: int) -> list[int]:
+    """The lengths of `pieces` pieces that `items` are cut into; they differ by one at most."""
+    return [items * (i + 1) // pieces - items * i // pieces for i in range(pieces)]
+
+
 class BlockCoder(Protocol):
     """Texts <-> payloads, several at a time: lane i holds block i, and all lanes go through the model together.
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import accumulate, islice, pairwise
 
-from bytegolf.coding.block import Coded, StreamError, Text
+from bytegolf.coding.block import Coded, StreamError, Text, even
 from bytegolf.coding.container import (
     ARITHMETIC_BYTES,
     DEFAULT_BLOCK,
@@ -90,7 +90,7 @@ def compress(
     embed: the .golf file itself, to travel along. The file depends on the bytes, the model, its settings and the
     block size; not on `work`. Raises what the coder raises, WorkerError, and OSError from reading and writing.
     """
-    return _compress(_cut(source, block), sink, recipe, block, embed, work, progress)
+    return _compress(cut_bytes(source, block), sink, recipe, block, embed, work, progress)
 
 
 def compress_documents(
@@ -268,7 +268,7 @@ def _check_range(start: int, stop: int | None, end: int) -> None:
         )
 
 
-def _cut(source: Source, size: int) -> Iterator[Text]:
+def cut_bytes(source: Source, size: int) -> Iterator[Text]:
     """Blocks of `size` bytes; what is left of a text at its end is cut evenly, into enough blocks to fill _LANES
     of them if none gets shorter than half a block or _SHORT.
 
@@ -277,8 +277,8 @@ def _cut(source: Source, size: int) -> Iterator[Text]:
     full = max(_LANES * DEFAULT_BLOCK // size, 1)
     while data := _read(source, full * size):
         needed, halves = -(-len(data) // size), len(data) // max(size // 2, _SHORT)
-        blocks = max(needed, min(halves, _LANES))
-        cuts = [len(data) * i // blocks for i in range(blocks + 1)]
+        blocks = full if len(data) == full * size else max(needed, min(halves, _LANES))
+        cuts = accumulate(even(len(data), blocks), initial=0)
         yield from (Text(data[a:b]) for a, b in pairwise(cuts))
 
 

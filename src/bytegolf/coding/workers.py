@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import islice
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -22,7 +22,7 @@ from typing import Any, Literal, Protocol
 
 from threadpoolctl import threadpool_limits
 
-from bytegolf.coding.block import BlockCoder, Coded, Report, Text
+from bytegolf.coding.block import BlockCoder, Coded, Report, Text, even
 from bytegolf.errors import UserError
 
 _REPORT_SECONDS = 0.1
@@ -91,10 +91,8 @@ def spread(sizes: Sequence[int], shares: int) -> list[list[int]]:
     What is large comes together, and into the shorter lists first: blocks go through a model side by side, so a
     share takes as long as its largest block, and a step the longer the more blocks there are.
     """
-    items, pieces = len(sizes), min(len(sizes), shares)
-    cuts = [items * i // pieces for i in range(pieces + 1)] if pieces else [0]
-    counts = sorted(b - a for a, b in pairwise(cuts))
-    largest_first = iter(sorted(range(items), key=lambda i: -sizes[i]))
+    largest_first = iter(sorted(range(len(sizes)), key=lambda i: -sizes[i]))
+    counts = sorted(even(len(sizes), min(len(sizes), shares)))
     return [sorted(islice(largest_first, count)) for count in counts]
 
 

@@ -20,11 +20,9 @@ from bytegolf.on_numpy.ops import EPS, Floats
 
 FINEST = 16  # bits behind the point of what goes into a matrix
 COARSEST = 6  # fewer would cost more than a percent: refused
-FEW, WIDE, PANEL = (
-    8,
-    1024,
-    128,
-)  # few rows go through a wide matrix faster by the panel: BLAS copies none of it
+# FEW rows or less go through a matrix of WIDE columns or more faster by panels of PANEL: BLAS copies nothing. More
+# rows are faster through the whole, so both are kept.
+FEW, WIDE, PANEL = 8, 1024, 128
 SLACK = 1 + 2.0**-16  # bounds are raised by this: for rounded arithmetic, and for x rounded to its grid
 
 
