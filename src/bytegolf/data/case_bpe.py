@@ -45,6 +45,11 @@ class CaseBpeTokenizer:
         """Learn the most frequent merges of the split texts. Raises DataError as `BpeTokenizer.train` does."""
         return cls(BpeTokenizer.train(map(split_case, texts), vocab_size, pattern))
 
+    @classmethod
+    def check_vocab_size(cls, vocab_size: int) -> None:
+        """Raises DataError unless there may be a vocabulary of this size."""
+        BpeTokenizer.check_vocab_size(vocab_size)
+
     @property
     def vocab_size(self) -> int:
         """BOS and the pieces."""

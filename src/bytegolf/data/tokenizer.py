@@ -85,6 +85,9 @@ class Learner(Tokenizer, Protocol):
     @classmethod
     def train(cls, texts: Iterable[bytes], vocab_size: int) -> Learner: ...
 
+    @classmethod
+    def check_vocab_size(cls, vocab_size: int) -> None: ...
+
     def encode_documents(self, documents: Sequence[bytes]) -> Ids: ...
 
 
@@ -176,12 +179,7 @@ class BpeTokenizer(_Pieces):
         Raises DataError if vocab_size is below 257 or above 65,536, or the texts hold too few pairs that
         occur at least twice.
         """
-        if not 1 + len(SINGLE_BYTES) <= vocab_size <= MAX_VOCAB_SIZE:
-            raise DataError(
-                f"vocab_size must be in {1 + len(SINGLE_BYTES)}..{MAX_VOCAB_SIZE}",
-                got=vocab_size,
-                fix="257 holds BOS and the single bytes; 1024 is a good start",
-            )
+        cls.check_vocab_size(vocab_size)
         pieces = learn_pieces((run for text in texts for run in _valid_runs(text)), vocab_size - 1, pattern)
         if 1 + len(pieces) < vocab_size:
             raise DataError(
@@ -190,6 +188,16 @@ class BpeTokenizer(_Pieces):
                 fix=f"pass vocab_size={1 + len(pieces)} or less, or give more text",
             )
         return cls(pieces, pattern)
+
+    @classmethod
+    def check_vocab_size(cls, vocab_size: int) -> None:
+        """Raises DataError unless there may be a vocabulary of this size."""
+        if not 1 + len(SINGLE_BYTES) <= vocab_size <= MAX_VOCAB_SIZE:
+            raise DataError(
+                f"vocab_size must be in {1 + len(SINGLE_BYTES)}..{MAX_VOCAB_SIZE}",
+                got=vocab_size,
+                fix="257 holds BOS and the single bytes; 1024 is a good start",
+            )
 
     def encode(self, data: bytes) -> Ids:
         """Token ids of `data`, without BOS. Bytes that are not UTF-8 become their single-byte ids.
@@ -295,14 +303,18 @@ class ByteTokenizer(_Pieces):
     @classmethod
     def train(cls, texts: Iterable[bytes], vocab_size: int) -> ByteTokenizer:
         """There is nothing to learn. Raises DataError unless vocab_size is 257."""
-        tokenizer = cls()
-        if vocab_size != tokenizer.vocab_size:
+        cls.check_vocab_size(vocab_size)
+        return cls()
+
+    @classmethod
+    def check_vocab_size(cls, vocab_size: int) -> None:
+        """Raises DataError unless it is 257."""
+        if vocab_size != 1 + len(SINGLE_BYTES):
             raise DataError(
                 "the byte tokenizer has a vocabulary of 257",
                 got=vocab_size,
                 fix="pass vocab_size=257, or use the tokenizer `bpe`",
             )
-        return tokenizer
 
     def encode(self, data: bytes) -> Ids:
         """Token ids of `data`, without BOS: byte + 1."""
