@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import re
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from bytegolf.data.build import build_dataset
 from bytegolf.data.corpora import stdlib
 from bytegolf.data.pool import cores
 from bytegolf.data.source import open_source
-from common import show
 
 ENDINGS = {"jsonl": ".jsonl", "file": ".txt", "folder": ""}
 SAMPLE_SECONDS = 0.2
@@ -47,20 +48,29 @@ def measure(source: Path, out: Path, workers: int) -> str:
     """Build, show how long each stage took, and give the manifest."""
     size = open_source(source).survey()[0] / 1e6
     began: dict[str, float] = {}
+
+    def note(stage: str, done: int, total: int) -> None:
+        began.setdefault(stage, time.perf_counter())
+
+    processor = sum(os.times()[:4])
     with Memory() as memory:
         start = time.perf_counter()
         build_dataset(
             open_source(source),
             out,
             workers=workers,
-            progress=lambda stage, done, total: began.setdefault(stage, time.perf_counter()),
+            progress=note,
         )
         end = time.perf_counter()
+    from common import show  # not above: worker processes import this file, and torch behind that one is slow
+
     marks = [*began.items(), ("", end)]
     rows = [["plan", f"{began['split'] - start:.1f}", ""]]
-    for (stage, at), (_, until) in zip(marks, marks[1:], strict=False):
+    for (stage, at), (_, until) in pairwise(marks):
         rows.append([stage, f"{until - at:.1f}", f"{size / (until - at):.1f}"])
     rows.append(["all", f"{end - start:.1f}", f"{size / (end - start):.1f}"])
+    processor = sum(os.times()[:4]) - processor
+    rows.append(["all, processor time", f"{processor:.1f}", f"{size / processor:.1f}"])
     title = f"{source.name}, {size:.0f} MB on disk, {workers} workers, peak memory {memory.peak / 1e6:.0f} MB"
     show(title, ["stage", "s", "MB/s"], rows)
     return (out / "manifest.json").read_text()

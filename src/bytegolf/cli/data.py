@@ -21,7 +21,7 @@ training, and the tokenizer sees the training side only.
 
 A source may be larger than memory: it is read in chunks by several processes, and a build that was interrupted
 or killed goes on when the same command is given again. While it works it needs three times the size of the text
-on disk, beside --out. Of 96 MiB of text and more, about 8 MiB are held out and the tokenizer is trained on 32 MiB.
+on disk, beside --out. Of 96 MiB of text and more, about 8 MiB are held out and the tokenizer is trained on 16 MiB.
 
 Example: `bytegolf data build stdlib`
 

@@ -45,7 +45,7 @@ TOKENIZER_FILE = "tokenizer.bin"
 SHARD_TOKENS = 100_000_000
 HELD_OUT_BYTES = 8 << 20  # of a large source: of 96 MiB or more
 LARGE_BYTES = HELD_OUT_ONE_IN * HELD_OUT_BYTES
-LEARNT_BYTES = 32 << 20  # of a large source: what the tokenizer is trained on
+LEARNT_BYTES = 16 << 20  # of a large source: what the tokenizer is trained on
 
 Progress = Callable[[str, int, int], None]  # stage, chunks or buckets done, in all
 
@@ -82,7 +82,7 @@ def build_dataset(
 
     Training documents are ordered by a hash of their name, so that neighbours are not of one package; held-out
     documents keep the order of the source. One group in 12 is held out, of 96 MiB and more about 8 MiB; of those,
-    the tokenizer is trained on the first 32 MiB of the training side, below on all of it. The same source gives
+    the tokenizer is trained on the first 16 MiB of the training side, below on all of it. The same source gives
     the same files for any number of `workers` (processes; by default one per core, and one for a single chunk).
 
     Everything is written beside `folder` and renamed at the end. What a killed or interrupted build has done of a

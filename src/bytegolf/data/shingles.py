@@ -127,9 +127,9 @@ class _Group:
 
     def find(self, text: Text) -> Iterator[tuple[int, Indices]]:
         parts: list[list[Indices]] = [[] for _ in self._searches]
-        for positions in self._filter.positions(text):
+        for positions, hashes in self._filter.candidates(text):
             for part, search in zip(parts, self._searches, strict=True):
-                part.append(search.at(text, positions))
+                part.append(search.at(text, positions, hashes))
         for part, search in zip(parts, self._searches, strict=True):
             known = np.unique(np.concatenate(part)) if part else np.empty(0, dtype=np.int64)
             yield search.index, search.names[known]
@@ -150,16 +150,22 @@ class _Search:
         self.names = np.arange(len(self.hashes), dtype=np.int64)
         self.found = np.zeros(len(self.hashes), dtype=bool)
 
-    def at(self, text: Text, positions: Indices) -> Indices:
-        """Indices into `hashes` of the windows that begin at `positions`, in order, with repetition."""
-        positions = text.inside(positions, self.length)
-        if not len(positions) or not len(self.hashes):
+    def at(self, text: Text, positions: Indices, anchors: Hashes) -> Indices:
+        """Indices into `hashes` of what begins at `positions`, with repetition. anchors: hashes there, in order."""
+        if not len(self.hashes):
             return positions[:0]
-        hashes = text.hashes_at(positions, self.length)
-        hashes.sort()  # neighbours in the table are neighbours in memory
+        hashes = anchors
+        if anchor_bytes(self.length) != self.length:
+            wanted = np.unique(self.anchors)
+            first, last = np.searchsorted(anchors, wanted), np.searchsorted(anchors, wanted, side="right")
+            positions = np.concatenate([positions[i:j] for i, j in zip(first, last, strict=True)])
+            positions = positions[positions + self.length <= text.size]
+            hashes = text.hashes_at(positions, self.length)
+        # Neighbours among the anchors are neighbours in the table, and so in memory.
         at = np.minimum(np.searchsorted(self.hashes, hashes), len(self.hashes) - 1)
-        same: Indices = at[self.hashes[at] == hashes]
-        return same
+        same = np.flatnonzero(self.hashes[at] == hashes)
+        found: Indices = at[same[text.inside(positions[same], self.length)]]
+        return found
 
     def forget(self) -> None:
         keep = ~self.found
@@ -177,7 +183,7 @@ class _Table:
         order = np.argsort(hashes)
         hashes = hashes[order]
         first = np.append(True, hashes[1:] != hashes[:-1])
-        self.owner = owner[order].astype(np.int32)
+        self.owner = owner[order]
         self.which = np.cumsum(first, dtype=np.int32) - np.int32(1)
         anchors = hashes[first]
         if anchor_bytes(length) != length:  # a text is one shingle here, so its anchor is where it begins

@@ -43,7 +43,7 @@ class HindranceError(DataError):
 class Source(Protocol):
     """Where documents come from.
 
-    name: safe in a file name. kind: a word for it. resumes: whether a build that was broken off can be sure to find
+    name: safe in a file name. kind: a word for it. resumes: whether a build that was broken off can find
     the same text again, by its fingerprint.
     """
 

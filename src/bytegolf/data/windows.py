@@ -20,7 +20,8 @@ _BASE = np.uint64(0x9E3779B97F4A7C15)
 _ODD = np.uint64(0xD6E8FEB86659FD93)
 _BLOCK = 1 << 15  # positions whose hashes fit in the nearest cache
 _MATCHED_TOGETHER = 1 << 20
-_SLOTS = 8  # of the filter for each hash: one position in nine passes that should not
+_SLOTS = 8  # of the filter for each hash: one position in nine passes that should not, or fewer
+_FEWEST_BITS = 16
 
 
 class Text:
@@ -41,53 +42,64 @@ class Text:
         """Of the windows that begin at `positions`."""
         return _hash(lambda offset: _mixed(self._words[positions + offset], length), length)
 
-    def inside(self, positions: Indices, length: int) -> Indices:
-        """Those of `positions` whose windows lie inside one text."""
-        positions = positions[positions + length <= self.size]
-        ends = self.ends[np.searchsorted(self.ends, positions, side="right")]
-        return positions[positions + length <= ends]
+    def inside(self, positions: Indices, length: int) -> npt.NDArray[np.bool_]:
+        """Whether the windows that begin at `positions` lie inside one text."""
+        inside: npt.NDArray[np.bool_] = (
+            positions + length <= self.ends[np.searchsorted(self.ends, positions, side="right")]
+        )
+        return inside
 
 
 class Filter:
     """A bit for every value that the top bits of a hash can take: is one of the wanted hashes like that?"""
 
     def __init__(self, length: int, wanted: Hashes) -> None:
-        bits = max(10, (_SLOTS * len(wanted)).bit_length())
+        bits = max(_FEWEST_BITS, (_SLOTS * len(wanted)).bit_length())
         self._length, self._shift = length, np.uint64(64 - bits)
         slots = np.zeros(1 << bits, dtype=bool)
         slots[(wanted >> self._shift).view(np.int64)] = True
         self._bits = np.packbits(slots, bitorder="little")
         self._idle = not len(wanted)
 
-    def positions(self, text: Text) -> Iterator[Indices]:
-        """Where windows begin that may be among the wanted, in portions; also some across two texts."""
+    def candidates(self, text: Text) -> Iterator[tuple[Indices, Hashes]]:
+        """Where windows begin that may be among the wanted, and their hashes in order, in portions.
+
+        Windows across two texts are among them.
+        """
         count = 0 if self._idle else text.size - self._length + 1
-        portion: list[Indices] = []
+        where: list[Indices] = []
+        which: list[Hashes] = []
         for start in range(0, count, _BLOCK):
             hashes = text.hashes(start, min(start + _BLOCK, count), self._length)
-            hashes >>= self._shift
-            passed = self._bits[(hashes >> np.uint64(3)).view(np.int64)]
-            passed >>= (hashes & np.uint64(7)).astype(np.uint8)
+            slots = hashes >> self._shift
+            passed = self._bits[(slots >> np.uint64(3)).view(np.int64)]
+            passed >>= (slots & np.uint64(7)).astype(np.uint8)
             passed &= 1
-            portion.append(np.flatnonzero(passed) + start)
+            found = np.flatnonzero(passed)
+            where.append(found + start)
+            which.append(hashes[found])
             if start + _BLOCK >= count or (start + _BLOCK) % _MATCHED_TOGETHER == 0:
-                yield np.concatenate(portion)
-                portion = []
+                positions, hashes = np.concatenate(where), np.concatenate(which)
+                order = np.argsort(hashes)
+                yield positions[order], hashes[order]
+                where, which = [], []
 
 
-def window_hashes(texts: Sequence[bytes], length: int) -> tuple[Hashes, Indices]:
+def window_hashes(texts: Sequence[bytes], length: int) -> tuple[Hashes, npt.NDArray[np.int32]]:
     """Hashes of every `length`-byte window that lies inside one text, and the index of the text each lies in.
 
-    Cost: about 30 ns per byte; 24 bytes of memory per byte while it works, 16 after.
+    Cost: about 50 ns per byte; 12 bytes of memory per byte, twice that for a moment.
     """
     text = Text(texts)
     count = max(0, text.size - length + 1)
-    blocks = [text.hashes(s, min(s + _BLOCK, count), length) for s in range(0, count, _BLOCK)]
-    hashes = np.concatenate([np.empty(0, dtype=np.uint64), *blocks])
-    sizes = np.diff(text.ends, prepend=0)
-    left = np.repeat(text.ends, sizes)[:count] - np.arange(count)  # bytes to the end of the text
-    inside = left >= length
-    return hashes[inside], np.repeat(np.arange(len(texts)), sizes)[:count][inside]
+    hashes, owners = [np.empty(0, dtype=np.uint64)], [np.empty(0, dtype=np.int32)]
+    for start in range(0, count, _BLOCK):
+        stop = min(start + _BLOCK, count)
+        positions = np.arange(start, stop)
+        inside = text.inside(positions, length)
+        hashes.append(text.hashes(start, stop, length)[inside])
+        owners.append(np.searchsorted(text.ends, positions[inside], side="right").astype(np.int32))
+    return np.concatenate(hashes), np.concatenate(owners)
 
 
 def _mixed(words: Hashes, length: int) -> Hashes:
