@@ -80,6 +80,11 @@ class Wanted:
     def anchor_bytes(self) -> int:
         return anchor_bytes(self.length)
 
+    @property
+    def is_anchor(self) -> bool:
+        """Whether each shingle is its own anchor."""
+        return self.anchor_bytes == self.length
+
 
 def anchor_bytes(length: int) -> int:
     return length if length == SHINGLE_BYTES else min(length, _ANCHOR_BYTES)
@@ -122,7 +127,8 @@ class _Group:
         self._refresh()
 
     def _refresh(self) -> None:
-        self._filter = Filter(self._size, np.concatenate([search.anchors for search in self._searches]))
+        anchors = [search.anchors for search in self._searches]
+        self._filter = Filter(self._size, anchors[0] if len(anchors) == 1 else np.concatenate(anchors))
         self._fresh = sum(len(search.hashes) for search in self._searches)
 
     def find(self, text: Text) -> Iterator[tuple[int, Indices]]:
@@ -132,7 +138,7 @@ class _Group:
                 part.append(search.at(text, positions, hashes))
         for part, search in zip(parts, self._searches, strict=True):
             known = np.unique(np.concatenate(part)) if part else np.empty(0, dtype=np.int64)
-            yield search.index, search.names[known]
+            yield search.index, search.names[known].astype(np.int64)
             search.found[known] = True
         forgotten = sum(int(np.count_nonzero(search.found)) for search in self._searches)
         if forgotten * _STALE > self._fresh:
@@ -146,17 +152,21 @@ class _Search:
 
     def __init__(self, index: int, wanted: Wanted) -> None:
         self.index, self.length = index, wanted.length
-        self.hashes, self.anchors = wanted.hashes, wanted.anchors
-        self.names = np.arange(len(self.hashes), dtype=np.int64)
+        self.hashes, self._anchors = wanted.hashes, None if wanted.is_anchor else wanted.anchors
+        self.names = np.arange(len(self.hashes), dtype=np.int32)
         self.found = np.zeros(len(self.hashes), dtype=bool)
 
+    @property
+    def anchors(self) -> Hashes:
+        return self.hashes if self._anchors is None else self._anchors
+
     def at(self, text: Text, positions: Indices, anchors: Hashes) -> Indices:
-        """Indices into `hashes` of what begins at `positions`, with repetition. anchors: hashes there, in order."""
+        """Indices into `hashes` of what begins at `positions`, with repetition. anchors: its hashes, in order."""
         if not len(self.hashes):
             return positions[:0]
         hashes = anchors
-        if anchor_bytes(self.length) != self.length:
-            wanted = np.unique(self.anchors)
+        if self._anchors is not None:
+            wanted = np.unique(self._anchors)
             first, last = np.searchsorted(anchors, wanted), np.searchsorted(anchors, wanted, side="right")
             positions = np.concatenate([positions[i:j] for i, j in zip(first, last, strict=True)])
             positions = positions[positions + self.length <= text.size]
@@ -169,7 +179,8 @@ class _Search:
 
     def forget(self) -> None:
         keep = ~self.found
-        self.hashes, self.anchors, self.names = self.hashes[keep], self.anchors[keep], self.names[keep]
+        self.hashes, self.names = self.hashes[keep], self.names[keep]
+        self._anchors = None if self._anchors is None else self._anchors[keep]
         self.found = self.found[keep]
 
 

@@ -56,9 +56,11 @@ class Filter:
     def __init__(self, length: int, wanted: Hashes) -> None:
         bits = max(_FEWEST_BITS, (_SLOTS * len(wanted)).bit_length())
         self._length, self._shift = length, np.uint64(64 - bits)
-        slots = np.zeros(1 << bits, dtype=bool)
-        slots[(wanted >> self._shift).view(np.int64)] = True
-        self._bits = np.packbits(slots, bitorder="little")
+        self._bits = np.zeros(1 << bits - 3, dtype=np.uint8)
+        for start in range(0, len(wanted), _BLOCK):
+            slots = wanted[start : start + _BLOCK] >> self._shift
+            bit = np.uint8(1) << (slots & np.uint64(7)).astype(np.uint8)
+            np.bitwise_or.at(self._bits, (slots >> np.uint64(3)).view(np.int64), bit)
         self._idle = not len(wanted)
 
     def candidates(self, text: Text) -> Iterator[tuple[Indices, Hashes]]:
