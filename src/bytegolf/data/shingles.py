@@ -15,7 +15,7 @@ SHINGLE_BYTES = 50
 NEAR_DUPLICATE_SHARE = 0.2
 CHUNK_BYTES = 1 << 24  # the other text is looked through in chunks of about this size
 
-_ANCHOR_BYTES = 8
+_ANCHORS = (8, 4)
 _STALE = 8  # a finder forgets what it found once that is a share of one in eight
 
 
@@ -69,8 +69,8 @@ class Shingles:
 class Wanted:
     """Shingles of one length to look for. hashes: sorted, each once. anchors: hashes of what each begins with.
 
-    The anchor of a shingle of 8..49 bytes is its first 8; of a shorter one and of one of 50 it is the whole. So
-    one look at a text tells where shingles of many lengths may begin.
+    The anchor of a shingle of 8..49 bytes is its first 8, of 4..7 its first 4; of a shorter one and of one of 50
+    it is the whole. So one look at a text tells where shingles of many lengths may begin.
     """
 
     def __init__(self, length: int, hashes: Hashes, anchors: Hashes) -> None:
@@ -87,7 +87,7 @@ class Wanted:
 
 
 def anchor_bytes(length: int) -> int:
-    return length if length == SHINGLE_BYTES else min(length, _ANCHOR_BYTES)
+    return length if length == SHINGLE_BYTES else next((n for n in _ANCHORS if n <= length), length)
 
 
 class Finder:
