@@ -224,6 +224,10 @@ for limit, words in json.loads(sys.argv[1]):
 """
 
 
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 def test_a_full_disk(lab: Lab, here: Path) -> None:
     """No file of the process may grow beyond a limit of bytes, which is how a disk says that it is full."""
     train = ["train", str(lab.preset), "--data", str(lab.data), "--out"]
@@ -248,6 +252,11 @@ def test_a_full_disk(lab: Lab, here: Path) -> None:
         assert err.count("error: ") == 1
         assert "File too large" in err
     left = {path.relative_to(here).as_posix() for path in here.rglob("*")}
+    begun = {path for path in left if path.split("/")[0] == ".data.build"}
+    assert begun
+    assert call(*build).code == 0, "a build goes on when there is room again"
+    assert files_below(here / "data") == files_below(lab.data)
+    left -= begun
     log = {"trained/config.toml", "trained/tokenizer.bin", "trained/metrics.jsonl"}
     assert left == {"trained"} | log, "only the log of a training that could not be saved is kept"
 

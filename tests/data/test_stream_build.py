@@ -17,7 +17,7 @@ import pytest
 from data_samples import prose
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stream_samples import FORMS, defined, files, found, write_lines
+from source_samples import FORMS, defined, files, found, write_lines
 
 from bytegolf import files as atomic_files
 from bytegolf.data import build, source, spill

@@ -66,18 +66,23 @@ def build(
         output.tell(f"already built: {folder} (--force builds it again)")
         return open_dataset(folder)
     text = open_source(source) if source is not None else registry.lookup("corpus", corpus or "")()
-    with output.progress("building") as show:
-        return build_dataset(
-            text,
-            folder,
-            vocab,
-            tokenizer_kind=tokenizer,
-            shard_tokens=shard_tokens or SHARD_TOKENS,
-            workers=workers,
-            force=force,
-            tell=output.tell,
-            progress=lambda stage, done, total: show(done / total if total else 1.0, stage),
-        )
+    try:
+        with output.progress("building") as show:
+            return build_dataset(
+                text,
+                folder,
+                vocab,
+                tokenizer_kind=tokenizer,
+                shard_tokens=shard_tokens or SHARD_TOKENS,
+                workers=workers,
+                force=force,
+                tell=output.tell,
+                progress=lambda stage, done, total: show(done / total if total else 1.0, stage),
+            )
+    except KeyboardInterrupt:
+        if source is not None:
+            output.tell("what is built so far stays: the same command goes on from here")
+        raise
 
 
 def find_or_build(output: Output, data: str, vocab: int, cache: Path | None) -> Dataset:

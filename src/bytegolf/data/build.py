@@ -37,7 +37,7 @@ from bytegolf.data.spill import buckets_for, read_bucket, write_spill
 from bytegolf.data.split import HELD_OUT_ONE_IN, HeldOut, few_groups, settle
 from bytegolf.data.stages import Encode, Groups, Scan, Sift, load_learner
 from bytegolf.data.tokenizer import Ids, Learner
-from bytegolf.data.work import Work, check_disk, check_target, put_in_place, working
+from bytegolf.data.work import Work, check_disk, check_target, put_in_place, work_folder, working
 from bytegolf.errors import DataError
 from bytegolf.files import write_atomically
 
@@ -110,7 +110,10 @@ def build_dataset(
                 _Build(work, crew, options, size, chunks, report).run()
             put_in_place(work.out, folder)
     except OSError as error:
-        raise HindranceError("the dataset must be writable", got=str(error), where=str(folder)) from error
+        begun = work_folder(folder)
+        fix = f"what is built so far is in {begun}: the same command goes on" if begun.exists() else None
+        rule = "the dataset must be writable"
+        raise HindranceError(rule, got=str(error), where=str(folder), fix=fix) from error
     return open_dataset(folder)
 
 

@@ -74,7 +74,7 @@ def working(
     removed, and `tell` says so. The folder stays when the build is interrupted or the disk refuses; it goes when
     the build is done, when the text or the options are wrong, or when the source is in memory.
     """
-    folder = target.with_name(f".{target.name}.build")
+    folder = work_folder(target)
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder / _LOCK, target):
         keep = source.resumes
@@ -90,6 +90,11 @@ def working(
         finally:
             if not keep:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def work_folder(target: Path) -> Path:
+    """Where the dataset `target` is built."""
+    return target.with_name(f".{target.name}.build")
 
 
 def check_target(folder: Path, force: bool) -> None:
