@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bytegolf.errors import ConfigError
-from bytegolf.on_torch import backend, device
+from bytegolf.on_torch import device, trainer
 from bytegolf.on_torch.backend import TorchBackend
 from bytegolf.on_torch.device import DEVICES, choose_device, choose_precision
 from model_samples import generic_weights, system
@@ -79,13 +79,13 @@ def test_the_probe_counts_products(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_compiling_without_a_compiler_is_refused_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend.shutil, "which", lambda name: None)
+    monkeypatch.setattr(trainer.shutil, "which", lambda name: None)
     with pytest.raises(ConfigError, match=r"C\+\+ compiler") as caught:
-        backend.require_compiler("cpu")
+        trainer.require_compiler("cpu")
     assert caught.value.where == "train.compile"
-    backend.require_compiler("cuda")
-    monkeypatch.setattr(backend.shutil, "which", lambda name: "/usr/bin/c++" if name == "c++" else None)
-    backend.require_compiler("cpu")
+    trainer.require_compiler("cuda")
+    monkeypatch.setattr(trainer.shutil, "which", lambda name: "/usr/bin/c++" if name == "c++" else None)
+    trainer.require_compiler("cpu")
 
 
 def test_a_backend_gives_back_the_weights_it_was_given_and_refuses_others() -> None:

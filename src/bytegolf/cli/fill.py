@@ -34,7 +34,7 @@ def fill_budget(
     source = data or _recorded(run.summary["data"])
     dataset = datasets.find_or_build(output, source, config.model.vocab_size, cache)
     _check_same_text(dataset, run)
-    rows = calibration_rows(config, dataset.train_tokens(), calibration_tokens or CALIBRATION_TOKENS)
+    rows = calibration_rows(config, dataset.train_stream(), calibration_tokens or CALIBRATION_TOKENS)
     backend = registry.lookup("backend", "torch")(config.model, device=device)
     with output.progress("measuring what steps cost") as report:
         return fill(run, config, backend, rows, report)

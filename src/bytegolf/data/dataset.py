@@ -16,7 +16,8 @@ import numpy.typing as npt
 from bytegolf import registry
 from bytegolf.data import tokenizer as tokenizers
 from bytegolf.data.manifest import MANIFEST, Manifest, ShardEntry, SplitEntry, SplitName, read_manifest
-from bytegolf.data.shards import open_shard
+from bytegolf.data.shards import map_shard, open_shard
+from bytegolf.data.token_stream import TokenStream
 from bytegolf.data.tokenizer import Tokenizer
 from bytegolf.errors import DataError, did_you_mean
 
@@ -32,11 +33,22 @@ class Dataset:
     tokenizer: Tokenizer
 
     def train_tokens(self) -> npt.NDArray[np.uint16]:
-        """Training tokens (n,), a BOS before each document; mapped into memory when they fill one shard.
+        """Training tokens (n,), a BOS before each document, in one array.
 
         Raises DataError if a shard is damaged; an id altered within the vocabulary shows in `verify` only.
         """
         return self._tokens("train")
+
+    def train_stream(self) -> TokenStream:
+        """Training tokens for a loader: all shards mapped into memory, and read only where it asks for them.
+
+        Raises DataError if the header or the length of a shard is not that of the manifest; ids are compared with
+        the vocabulary when they are read.
+        """
+        entries = [entry for entry in self.manifest.splits.train.files if entry.tokens]
+        shards = [self._of_length(map_shard(self.folder / entry.name), entry) for entry in entries]
+        names = [self.folder / entry.name for entry in entries]
+        return TokenStream(shards, names, self.tokenizer.vocab_size)
 
     def val_tokens(self) -> npt.NDArray[np.uint16]:
         """Held-out tokens (n,), a BOS before each document. Raises DataError unless every file has its sha256."""
@@ -119,13 +131,15 @@ class Dataset:
     def _stream(self, entries: tuple[ShardEntry, ...], limit: int) -> npt.NDArray[np.uint16]:
         shards = []
         for entry in entries:
-            shard = open_shard(self.folder / entry.name, limit)
-            if len(shard) != entry.tokens:
-                raise self._broken(f"{entry.name} must hold {entry.tokens} tokens", len(shard))
-            shards.append(shard)
+            shards.append(self._of_length(open_shard(self.folder / entry.name, limit), entry))
         if len(shards) == 1:
             return shards[0]
         return np.concatenate(shards) if shards else np.empty(0, dtype=np.uint16)
+
+    def _of_length(self, shard: npt.NDArray[np.uint16], entry: ShardEntry) -> npt.NDArray[np.uint16]:
+        if len(shard) != entry.tokens:
+            raise self._broken(f"{entry.name} must hold {entry.tokens} tokens", len(shard))
+        return shard
 
     def _counted(self, tokens: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
         pieces = [self.tokenizer.byte_counts(piece) for piece in self._whole_documents(tokens)]
