@@ -9,6 +9,7 @@ import typer
 
 from bytegolf.cli import configs, datasets
 from bytegolf.cli.output import CACHE, DEVICE, JSON, Output
+from bytegolf.cli.world import JOIN_SECONDS, first_on_rank_0, join
 
 if TYPE_CHECKING:
     from bytegolf.config.schema import Score as Settings
@@ -34,6 +35,8 @@ Example: `bytegolf score runs/pocket/model.golf`
 Example: `bytegolf score model.golf --data data/book --stride 64 --json`
 
 Example: `bytegolf score model.golf --adapt lora --context 8192`
+
+Example: `torchrun --standalone --nproc_per_node=8 -m bytegolf score model.golf --data data/fineweb`
 """
 
 
@@ -48,6 +51,7 @@ def command(
     baselines: bool = typer.Option(True, help="Score general compressors on the same bytes."),
     unpacked: bool = typer.Option(True, help="Score the weights of the run too, where they are at hand."),
     device: str = DEVICE,
+    join_seconds: float = JOIN_SECONDS,
     cache: Path | None = CACHE,
     as_json: bool = JSON,
 ) -> dict[str, Any]:
@@ -55,14 +59,19 @@ def command(
     from bytegolf.score.packed import load_packed
 
     output = Output(as_json)
-    packed = load_packed(artifact, device)
-    settings = configs.score_settings(packed.config, context, stride, documents, adapt, override)
-    dataset = datasets.find_or_build(output, data, packed.config.model.vocab_size, cache)
-    check_same_tokenizer(packed, dataset, artifact)
-    text = HeldOut.of(dataset)
-    result = _score(output, "scoring the packed model", packed.backend, text, settings)
-    before = _score_unpacked(output, artifact, packed, text, settings) if unpacked else None
-    compressed = _run_baselines(output, text, dataset, packed.nbytes) if baselines else {}
+    with join(device, join_seconds) as world:
+        packed = load_packed(artifact, device, world)
+        settings = configs.score_settings(packed.config, context, stride, documents, adapt, override)
+        vocab = packed.config.model.vocab_size
+        dataset = first_on_rank_0(world, lambda: datasets.find_or_build(output, data, vocab, cache))
+        check_same_tokenizer(packed, dataset, artifact)
+        text = HeldOut.of(dataset)
+        result = _score(output, "scoring the packed model", packed.backend, text, settings)
+        before = _score_unpacked(output, artifact, packed, text, settings) if unpacked else None
+        compressed = {}
+        if baselines and world.rank == 0:
+            compressed = _run_baselines(output, text, dataset, packed.nbytes)
+        world.wait()
     _show(output, packed, result, before, compressed)
     summary = {
         "artifact": str(artifact),

@@ -209,6 +209,16 @@ class Swa(Frozen):
 Averaging = Annotated[NoAveraging | Ema | Swa, Field(discriminator="kind")]
 
 
+class Validation(Frozen):
+    """Scores of held-out text along the run, after every `every` steps, beside the clock.
+
+    tokens: of the held-out split from its start on, rounded up to whole documents; 0 = all. Without overlap.
+    """
+
+    every: int = Field(ge=1)
+    tokens: int = Field(1 << 20, ge=0)
+
+
 class Train(Frozen):
     """One training run. Exactly one of `seconds`, `steps`, `tokens` is the budget.
 
@@ -218,7 +228,7 @@ class Train(Frozen):
     "published" (as they come). optimizers: one optimizer per role of the manifest. clip: global L2 norm of the
     gradient, 0 = off. precision: `auto` lets a short probe choose. compile: torch.compile; `auto` on CUDA alone.
     compile_warmup_steps: whole steps before the clock starts, undone afterwards, so that compiling costs no
-    training time; where nothing is compiled and the device is no GPU there are none.
+    training time; where nothing is compiled and the device is no GPU there are none. validation: none by default.
     """
 
     seconds: float | None = Field(None, gt=0)
@@ -235,6 +245,7 @@ class Train(Frozen):
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     compile: bool | Literal["auto"] = "auto"
     compile_warmup_steps: int = Field(3, ge=0)
+    validation: Validation | None = None
 
     @model_validator(mode="after")
     def _one_budget(self) -> Train:

@@ -135,7 +135,7 @@ def lost(error: RuntimeError) -> WorldError:
     """What to say when another process has gone in the middle of the work."""
     return WorldError(
         "every process of the job must stay until the end",
-        got=str(error).partition("\n")[0],
+        got=str(error).partition("\n")[0].partition(". This is")[0],  # gloo goes on to give advice
         fix="see above for the rank that failed first; `--resume` goes on from the newest checkpoint, and torchrun"
         " --max-restarts does so by itself",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -72,12 +73,7 @@ class TorchTrainer:
             backend.notes.append("compiled by torch.compile")
         if world.size > 1:
             backend.notes.append(f"{world.size} processes")
-            devices = [place.index] if place.type == "cuda" else None
-            loss = guarded(
-                lambda: DistributedDataParallel(
-                    loss, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
-                )
-            )
+            loss = guarded(partial(_in_parallel, loss, place))
         self.loss = loss
         self._begun: deque[Callable[[], StepResult]] = deque()
 
@@ -165,6 +161,17 @@ class TorchTrainer:
         torch.set_rng_state(parts["random"]["cpu"])
         if "cuda" in parts["random"] and self.backend.torch_device.type == "cuda":
             torch.cuda.set_rng_state(parts["random"]["cuda"], self.backend.torch_device)
+
+
+def _in_parallel(loss: nn.Module, place: torch.device) -> nn.Module:
+    """DDP. The buffers are tables of RoPE, the same on every rank: nobody has to send them at every step."""
+    devices = [place.index] if place.type == "cuda" else None
+    with warnings.catch_warnings():
+        # torch 2.13 has a new name for broadcast_buffers, which the releases before do not know.
+        warnings.simplefilter("ignore", FutureWarning)
+        return DistributedDataParallel(
+            loss, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
+        )
 
 
 def put(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
