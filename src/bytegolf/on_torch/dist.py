@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
+from torch._C._distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from bytegolf.errors import ConfigError, WorldError
@@ -34,34 +36,38 @@ def join(launch: Launch, device: str, join_seconds: float) -> World:
     place = local_device(device, launch.local_rank)
     if place.type == "cuda":
         torch.cuda.set_device(place)
-    store = _everybody(launch, timedelta(seconds=join_seconds))
     # What the host tells the other hosts goes by gloo, so that it never waits for a device.
     backend = "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo"
-    dist.init_process_group(backend, store=store, rank=launch.rank, world_size=launch.size, timeout=PATIENCE)
-    return TorchWorld(launch, place)
-
-
-def _everybody(launch: Launch, patience: timedelta) -> Any:
-    """The store of the job, when every rank has signed in it."""
-    keys = [f"here/{rank}" for rank in range(launch.size)]
-    missing = ""
+    missing: list[int] = []
     try:
-        store, *_ = next(iter(rendezvous("env://", launch.rank, launch.size, timeout=patience)))
-        store.set(keys[launch.rank], "")
-        try:
-            store.wait(keys, patience)
-        except dist.DistError:
-            absent = [str(rank) for rank, key in enumerate(keys) if not store.check([key])]
-            missing = f"without rank {', '.join(absent)}: "
-            raise
-    except (dist.DistError, ValueError) as error:
+        store = _store(launch, timedelta(seconds=join_seconds), missing)
+        dist.init_process_group(
+            backend, store=store, rank=launch.rank, world_size=launch.size, timeout=PATIENCE
+        )
+    except (RuntimeError, ValueError) as error:  # what torch raises, some of it as DistError
+        absent = f"without rank {', '.join(map(str, missing))}: " if missing else ""
         raise WorldError(
-            f"all {launch.size} processes of the job must start within {patience.total_seconds():g} s",
-            got=missing + str(error).partition("\n")[0],
+            f"all {launch.size} processes of the job must start within {join_seconds:g} s",
+            got=absent + str(error).partition("\n")[0],
             where=f"rank {launch.rank}",
             fix="start the missing ones, check that every machine can reach the master address and port, or wait"
             " longer with --join-seconds",
         ) from None
+    return TorchWorld(launch, place)
+
+
+def _store(launch: Launch, patience: timedelta, missing: list[int]) -> Any:
+    """The store of the job, when every rank has signed in it; else `missing` gets those that have not."""
+    shared, *_ = next(iter(rendezvous("env://", launch.rank, launch.size, timeout=patience)))
+    # torchrun keeps its store when it starts the job again, with the addresses of the dead in it.
+    store = PrefixStore(f"attempt {launch.restarts}", shared)
+    keys = [f"here/{rank}" for rank in range(launch.size)]
+    store.set(keys[launch.rank], "")
+    try:
+        store.wait(keys, patience)
+    except dist.DistError:
+        missing += [rank for rank, key in enumerate(keys) if not store.check([key])]
+        raise
     return store
 
 
@@ -114,6 +120,8 @@ class TorchWorld:
     ) -> None:
         """After an error the others may be gone: then there is nobody to say goodbye to."""
         if kind is None:
+            self.wait()
+            gc.collect()  # DDP holds on to the group, in circles of references
             dist.destroy_process_group()
 
 
