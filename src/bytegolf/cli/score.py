@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from bytegolf.score.held_out import HeldOut
     from bytegolf.score.packed import Packed
 
+_DICTIONARIES = 8  # bytes of training text that a dictionary is chosen from, for each of its own
+
 HELP = """Score a packed model on held-out text.
 
 The score is bits per byte of the raw text, lower is better.
@@ -60,6 +62,8 @@ def command(
     dataset = datasets.find_or_build(output, data, packed.config.model.vocab_size, cache)
     check_same_tokenizer(packed, dataset, artifact)
     text = HeldOut.of(dataset)
+    if text.note:
+        output.tell(text.note)
     result = _score(output, "scoring the packed model", packed.backend, text, settings)
     before = _score_unpacked(output, artifact, packed, text, settings) if unpacked else None
     compressed = _run_baselines(output, text, dataset, packed.nbytes) if baselines else {}
@@ -124,7 +128,14 @@ def _run_baselines(output: Output, text: HeldOut, dataset: Dataset, budget: int)
     from bytegolf.score.baselines import run_baselines
 
     output.tell("compressing the same bytes with general compressors")
-    results = run_baselines(text.raw or b"", dataset.text("train"), budget)
+    if (
+        dataset.manifest.splits.train.sha256 is None
+    ):  # fetched: more of it than anybody decodes for a dictionary
+        training = dataset.beginning("train", _DICTIONARIES * budget)
+        output.tell(f"dictionaries choose from the first {len(training):,} bytes of the training text")
+    else:
+        training = dataset.text("train")
+    results = run_baselines(text.raw or b"", training, budget)
     return {name: result.to_json() for name, result in results.items()}
 
 

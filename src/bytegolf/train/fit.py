@@ -111,8 +111,8 @@ def summarise(
         "data": {
             "name": dataset.manifest.name,
             "folder": str(dataset.folder.resolve()),
-            "train_sha256": splits.train.sha256,
-            "val_sha256": splits.val.sha256,
+            "train_sha256": splits.train.identity,
+            "val_sha256": splits.val.identity,
             "tokenizer_sha256": dataset.tokenizer.sha256,
         },
         "python": platform.python_version(),
