@@ -28,7 +28,6 @@ REPO = "willdepueoai/parameter-golf"
 RETRIES = 5  # in a row, without one new byte
 _WAIT = 1.0  # seconds before the first retry, doubled for each more
 _TIMEOUT = 10.0  # seconds without an answer
-_CHUNK = 1 << 20
 _PATHS_A_REQUEST = 500
 
 # No absolute path, no `..`, nothing hidden: every part begins with a letter, a digit or `_`.
@@ -254,7 +253,7 @@ class Hub:
             hf_raise_for_status(response)
             if start and response.status_code != 206:
                 yield None
-            yield from response.iter_bytes(chunk_size=_CHUNK)
+            yield from response.iter_bytes()  # as they come: what is gathered to a size is lost with a cut
 
     def _url(self, path: str) -> str:
         from huggingface_hub import hf_hub_url
