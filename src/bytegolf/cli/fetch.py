@@ -23,7 +23,7 @@ What is there already is not fetched again: run the command again after a cut, o
 
 Example: `bytegolf data fetch fineweb --variant sp1024 --train-shards 8 --out data/fineweb`
 
-Example: `bytegolf train baseline --data data/fineweb -o model.bos_id=1`
+Example: `bytegolf train baseline --data data/fineweb`
 """
 
 

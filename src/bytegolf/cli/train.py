@@ -53,8 +53,13 @@ def command(
     folder = out or Path("runs") / resolved.name
 
     from bytegolf.cli.progress import TrainingProgress
+    from bytegolf.config.load import with_overrides
     from bytegolf.train.fit import estimated_bpb, fit
 
+    bos = dataset.tokenizer.bos_id
+    if resolved.model.bos_id == 0 != bos:  # 0 is what a config without a word on it has
+        resolved = with_overrides(resolved, [f"model.bos_id={bos}"])
+        output.tell(f"model.bos_id is {bos}, that of the dataset's tokenizer")
     progress = TrainingProgress(output, estimated_bpb(dataset))
     run = fit(resolved, dataset, folder, device=device, force=force, hooks=[progress], announce=output.tell)
     summary = run.summary
