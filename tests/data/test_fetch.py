@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from sentencepiece import SentencePieceProcessor
 
-from bytegolf.data import remote
+from bytegolf.data import fetched, remote
 from bytegolf.data.dataset import open_dataset
 from bytegolf.data.fetch import Fetched, Wanted, fetch
 from bytegolf.data.manifest import MANIFEST
@@ -364,3 +364,30 @@ def test_small_files_are_checked_by_the_digest_of_git(tmp_path: Path) -> None:
     assert good.check(path) == hashlib.sha256(b"hello").hexdigest()
     with pytest.raises(DataError, match="git digest"):
         HubFile("x", 5, None, "0" * 40).check(path)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+def test_shards_are_counted_and_decoded_in_chunks(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    whole = get(hub, tmp_path).dataset.manifest
+    monkeypatch.setattr(fetched, "_CHUNK_TOKENS", chunk)
+    (tmp_path / MANIFEST).unlink()
+    assert get(hub, tmp_path).dataset.manifest == whole
+
+
+def test_padding_in_a_shard_without_byte_pieces_is_refused(tmp_path: Path) -> None:
+    """It would turn the token behind it into a byte."""
+    tokens = stream(60, 1, False).copy()
+    tokens[700] = 0
+    hub = toy_hub(byte_fallback=False)
+    hub.files[f"{SHARDS}train_000000.bin"] = shard_bytes(tokens[:1500])
+    with hub.serving(), pytest.raises(DataError, match="holds no padding; got id 0 at token 700"):
+        get(hub, tmp_path, 1)
+
+
+def test_the_first_error_stops_the_other_files(hub: FakeHub, tmp_path: Path) -> None:
+    hub.sha256s[f"{SHARDS}val_000000.bin"] = "0" * 64
+    with pytest.raises(DataError, match="must have sha256 0000"):
+        get(hub, tmp_path, 3, workers=1)
+    assert not [path for path in hub.downloads() if "train" in path]

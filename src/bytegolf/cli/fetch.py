@@ -21,7 +21,7 @@ tokenizer, checked against the hub's sizes and sha256s and the manifest beside t
 What is there already is not fetched again: run the command again after a cut, or with more shards. `--repo` and
 `--prefix` take exports of other people; docs/data.md says what is checked and what the scores are divided by.
 
-Example: `bytegolf data fetch fineweb --variant sp1024 --train-shards 8 --out data/fineweb`
+Example: `bytegolf data fetch fineweb --train-shards 8 --out data/fineweb`
 
 Example: `bytegolf train baseline --data data/fineweb`
 """

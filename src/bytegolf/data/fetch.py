@@ -72,7 +72,7 @@ def fetch(wanted: Wanted, progress: Progress | None = None) -> Fetched:
 
     What is there already and as the hub has it is not fetched again; more training shards extend a dataset, fewer
     stay on disk unlisted. When the hub does not answer and all that is wanted is there, the dataset is opened as
-    it is, with a notice. Cost: 200 MB and about 5 s of one core per full shard.
+    it is, with a notice. Cost: 200 MB and about 8 s of one core per full shard.
     Raises DataError: an unknown variant, more shards than there are, a file that is not as the hub or the manifest
     says, a folder with something else, too little room on the disk, a hub that does not answer.
     """
