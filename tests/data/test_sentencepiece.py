@@ -104,6 +104,11 @@ def test_any_bytes_come_back(data: bytes) -> None:
         assert tokenizer.decode([1, *ids, 1, *ids]) == data + data
 
 
+def test_every_byte_comes_back() -> None:
+    for tokenizer in both():
+        assert tokenizer.decode(tokenizer.encode(bytes(range(256)))) == bytes(range(256))
+
+
 def test_what_pieces_cannot_write_is_written_as_bytes() -> None:
     with_bytes, without = toy(True), toy(False)
     for text in (b" ", b"\xff", b"\n"):
