@@ -19,7 +19,8 @@ HELP = """Fetch the token shards of the Parameter Golf challenge from the Huggin
 All validation shards, the first `--train-shards` training shards (100 million tokens, 200 MB each) and the
 tokenizer, checked against the hub's sizes and sha256s and the manifest beside them, which is read anew every time.
 What is there already is not fetched again: run the command again after a cut, or with more shards. `--repo` and
-`--prefix` take exports of other people. Then `bytegolf train baseline --data data/fineweb`. docs/data.md says what is checked and what the scores are divided by.
+`--prefix` take exports of other people. Then `bytegolf train baseline --data data/fineweb`. docs/data.md says what
+is checked and what the scores are divided by.
 
 Example: `bytegolf data fetch fineweb --train-shards 8 --out data/fineweb`
 
