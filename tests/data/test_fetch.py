@@ -104,9 +104,10 @@ def test_bytes_of_shards_that_cut_documents_add_up(hub: FakeHub, tmp_path: Path)
         assert int(dataset.byte_counts("train").sum()) == len(decoded)
 
 
-def test_documents_and_other_prefixes(tmp_path: Path) -> None:
-    with toy_hub(prefix="my/export").serving() as hub:
-        at = Hub(REPO, revision=COMMIT, prefix="my/export", endpoint=hub.endpoint)
+@pytest.mark.parametrize("prefix", ["my/export", ""])
+def test_documents_and_other_prefixes(tmp_path: Path, prefix: str) -> None:
+    with toy_hub(prefix=prefix).serving() as hub:
+        at = Hub(REPO, revision=COMMIT, prefix=prefix, endpoint=hub.endpoint)
         fetch(Wanted(at, "sp500", tmp_path, 1, docs=True))
     assert {"docs_selected.jsonl", "docs_selected.source_manifest.json"} <= visible(tmp_path)
     assert not [name for name in visible(tmp_path) if name.startswith(".")]

@@ -124,7 +124,8 @@ def _export(byte_fallback: bool, prefix: str) -> dict[str, bytes]:
 
 def toy_hub(byte_fallback: bool = True, prefix: str = "datasets") -> FakeHub:
     """A hub with the toy export in it, not serving yet."""
-    return FakeHub(REPO, dict(_export(byte_fallback, prefix)))
+    files = {path.removeprefix("/"): data for path, data in _export(byte_fallback, prefix).items()}
+    return FakeHub(REPO, files)
 
 
 def change_manifest(hub: FakeHub, **changes: Any) -> None:

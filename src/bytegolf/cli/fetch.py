@@ -36,7 +36,9 @@ def command(
     with_docs: bool = typer.Option(False, "--with-docs", help="The raw documents too (tens of GB)."),
     repo: str = typer.Option(REPO, help="Dataset repository on the hub."),
     revision: str = typer.Option("main", help="Branch, tag or commit."),
-    prefix: str = typer.Option("datasets", help="Folder in the repository that holds manifest.json."),
+    prefix: str = typer.Option(
+        "datasets", help='Folder in the repository that holds manifest.json; "" is its root.'
+    ),
     endpoint: str | None = typer.Option(None, help="Another hub.  [default: the library's]"),
     workers: int = typer.Option(4, min=1, max=32, help="Files at a time."),
     force: bool = typer.Option(

@@ -190,7 +190,7 @@ class _Job:
         if self.earlier is not None and self.earlier.tokenizer.sha256 != tokenizer.sha256:
             self.known, self.earlier = {}, None  # what it counted was counted by other pieces
         records |= self._all({path: listed[path] for path in [*val, *train]}, tokenizer)
-        self.progress("checking", self.bytes, self.total)
+        self.progress("reading the validation text", self.bytes, self.total)
         splits = self._splits([records[path] for path in train], [records[path] for path in val], tokenizer)
         _check_stats(dataset, splits)
         return self._manifest(tokenizer, splits, [records[path] for path in listed])
@@ -259,6 +259,8 @@ class _Job:
         final = path.name == name
         if final and record and _size(path) == record.size == file.size and record.sha256 == file.sha256:
             return record
+        with self.lock:
+            self.progress(f"checking {name}", self.bytes, max(self.total, self.bytes))
         digest = file.check(path)
         if tokenizer is not None:
             return inspect(path, name, digest, tokenizer)

@@ -160,7 +160,7 @@ class Hub:
         """
         from huggingface_hub import get_hf_file_metadata
 
-        path = f"{self.prefix}/manifest.json"
+        path = self._full("manifest.json")
         with self._errors(path):
             found = get_hf_file_metadata(self._url(path), timeout=_TIMEOUT, endpoint=self.endpoint)
         fixed = Hub(self.repo, found.commit_hash or self.revision, self.prefix, self.endpoint)
@@ -181,7 +181,7 @@ class Hub:
         from huggingface_hub import HfApi, RepoFile
 
         api, found = HfApi(endpoint=self.endpoint), {}
-        full = [f"{self.prefix}/{path}" for path in paths]
+        full = [self._full(path) for path in paths]
         for start in range(0, len(full), _PATHS_A_REQUEST):
             asked = full[start : start + _PATHS_A_REQUEST]
             with self._errors(asked[0]):
@@ -254,6 +254,10 @@ class Hub:
             if start and response.status_code != 206:
                 yield None
             yield from response.iter_bytes()  # as they come: what is gathered to a size is lost with a cut
+
+    def _full(self, path: str) -> str:
+        """The path in the repository; an empty prefix is its root."""
+        return f"{self.prefix}/{path}" if self.prefix else path
 
     def _url(self, path: str) -> str:
         from huggingface_hub import hf_hub_url
