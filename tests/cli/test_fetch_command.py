@@ -24,11 +24,11 @@ def fetch(hub: FakeHub, folder: Path, *more: object) -> Answer:
     return call(*words, "--out", folder, *more)
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["byte pieces", "none, as published"])
-def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with data, run and run/model.golf of a fetched dataset."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data, run and run/model.golf of a fetched dataset; its tokenizer has no byte pieces."""
     root = tmp_path_factory.mktemp("fetched")
-    with toy_hub(byte_fallback=request.param).serving() as hub:
+    with toy_hub(byte_fallback=False).serving() as hub:
         answer = fetch(hub, root / "data", "--train-shards", 3, "--json")
     assert answer.code == 0, answer.err
     vocab = json.loads(answer.out)["manifest"]["tokenizer"]["vocab_size"]

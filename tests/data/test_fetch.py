@@ -190,7 +190,7 @@ def test_the_model_that_was_fetched_is_the_librarys(hub: FakeHub, tmp_path: Path
         assert dataset.tokenizer.encode(text.encode()).tolist() == model.encode(text)
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 1000])
+@pytest.mark.parametrize("chunk", [7, 1000])
 def test_shards_are_counted_and_decoded_in_chunks(
     hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
@@ -202,11 +202,11 @@ def test_shards_are_counted_and_decoded_in_chunks(
 
 def test_bytes_of_two_shards_are_those_of_the_stream_wherever_it_is_cut(tmp_path: Path) -> None:
     tokenizer = SentencePieceTokenizer.from_model(train_model())
-    tokens = stream(60, 1)[:60]
-    for cut in range(1, 60):
+    tokens = stream(60, 1)[:40]
+    for cut in range(1, 40):
         found = []
         for name, part in (("a.bin", tokens[:cut]), ("b.bin", tokens[cut:])):
             write_shard(tmp_path / name, part)
             found.append(fetched.inspect(tmp_path / name, name, "0" * 64, tokenizer))
         entry = fetched.split_entry(tmp_path, found, tokenizer)
-        assert (entry.bytes, entry.tokens) == (len(tokenizer.decode(tokens)), 60)
+        assert (entry.bytes, entry.tokens) == (len(tokenizer.decode(tokens)), 40)

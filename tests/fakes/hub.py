@@ -66,6 +66,7 @@ class FakeHub:
 class _Handler(BaseHTTPRequestHandler):
     hub: FakeHub
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # the body follows the head in a packet of its own
 
     def log_message(self, format: str, *args: object) -> None:
         pass
