@@ -78,6 +78,7 @@ VARIANTS: dict[str, dict[str, str]] = {
         "bpe": "tokenizer:BpeTokenizer",
         "case_bpe": "case_bpe:CaseBpeTokenizer",
         "bytes": "tokenizer:ByteTokenizer",
+        "sentencepiece": "sentencepiece:SentencePieceTokenizer",
     },
     "baseline": {
         "xz -9e": "baselines:xz",

@@ -64,7 +64,7 @@ def _check_same_text(dataset: Dataset, run: Run) -> None:
     from bytegolf.errors import DataError
 
     parts = {
-        "training text": (dataset.manifest.splits.train.sha256, run.summary["data"]["train_sha256"]),
+        "training text": (dataset.manifest.splits.train.identity, run.summary["data"]["train_sha256"]),
         "tokenizer": (dataset.tokenizer.sha256, hashlib.sha256(run.tokenizer).hexdigest()),
     }
     for part, (found, wanted) in parts.items():

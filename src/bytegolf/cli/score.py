@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from bytegolf.score.held_out import HeldOut
     from bytegolf.score.packed import Packed
 
+_DICTIONARIES = 8  # bytes of training text that a dictionary is chosen from, for each of its own
+
 HELP = """Score a packed model on held-out text.
 
 The score is bits per byte of the raw text, lower is better.
@@ -66,6 +68,8 @@ def command(
         dataset = first_on_rank_0(world, lambda: datasets.find_or_build(output, data, vocab, cache))
         check_same_tokenizer(packed, dataset, artifact)
         text = HeldOut.of(dataset)
+        if text.note:
+            output.tell(text.note)
         result = _score(output, "scoring the packed model", packed.backend, text, settings)
         before = _score_unpacked(output, artifact, packed, text, settings) if unpacked else None
         compressed = {}
@@ -133,7 +137,14 @@ def _run_baselines(output: Output, text: HeldOut, dataset: Dataset, budget: int)
     from bytegolf.score.baselines import run_baselines
 
     output.tell("compressing the same bytes with general compressors")
-    results = run_baselines(text.raw or b"", dataset.text("train"), budget)
+    if (
+        dataset.manifest.splits.train.sha256 is None
+    ):  # fetched: more of it than anybody decodes for a dictionary
+        training = dataset.beginning("train", _DICTIONARIES * budget)
+        output.tell(f"dictionaries choose from the first {len(training):,} bytes of the training text")
+    else:
+        training = dataset.text("train")
+    results = run_baselines(text.raw or b"", training, budget)
     return {name: result.to_json() for name, result in results.items()}
 
 

@@ -86,11 +86,14 @@ def command(
             config, [*override, *(f"train.{key}={value}" for key, value in extra.items())], shrink
         )
         folder = out or Path("runs") / resolved.name
-        goes_on = _started_again(launch, folder, resolved)
+        goes_on = False
         data = data or datasets.DEFAULT_CORPUS
     with join(device, join_seconds) as world:
         vocab = resolved.model.vocab_size
         dataset = first_on_rank_0(world, lambda: datasets.find_or_build(output, data, vocab, cache))
+
+        resolved = _with_bos(output, resolved, dataset)
+        goes_on = goes_on or _started_again(launch, folder, resolved)
 
         from bytegolf.cli.progress import TrainingProgress
         from bytegolf.train.fit import estimated_bpb, fit
@@ -144,6 +147,17 @@ def _unfinished(run: Path, data: str | None) -> tuple[Config, str]:
     folder = data or started.data["folder"]
     check_same_data(started, open_dataset(folder), run)
     return config, folder
+
+
+def _with_bos(output: Output, config: Config, dataset: Dataset) -> Config:
+    """With the tokenizer's BOS, where the config says nothing about it."""
+    from bytegolf.config.load import with_overrides
+
+    bos = dataset.tokenizer.bos_id
+    if not config.model.bos_id == 0 != bos:  # 0 is what a config without a word on it has
+        return config
+    output.tell(f"model.bos_id is {bos}, that of the dataset's tokenizer")
+    return with_overrides(config, [f"model.bos_id={bos}"])
 
 
 def _started_again(launch: Launch, folder: Path, config: Config) -> bool:

@@ -75,7 +75,5 @@ def provenance(summary: dict[str, Any]) -> dict[str, Any]:
     """What of run.json travels. Raises RunError when a key is missing."""
     if missing := {*PROVENANCE, "data"} - summary.keys():
         raise RunError("run.json must be the one that training wrote", got=f"none of {sorted(missing)}")
-    # The files are told where nobody had the text, as with published shards.
-    told = {"folder", "train_sha256" if summary["data"]["train_sha256"] is None else "train_files"}
-    data = {key: value for key, value in summary["data"].items() if key not in told}
+    data = {key: value for key, value in summary["data"].items() if key != "folder"}
     return {**{key: summary[key] for key in PROVENANCE}, "data": data}

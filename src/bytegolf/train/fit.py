@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import platform
 from collections.abc import Callable, Sequence
@@ -160,22 +159,20 @@ def _go_on(out: Path, checkpoints: Checkpoints, start: Done, announce: Callable[
 
 
 def described(dataset: Dataset) -> dict[str, Any]:
-    """Which data a run is trained on. train_files: a digest of the digests of the training shards, in order."""
+    """Which data a run is trained on."""
     splits = dataset.manifest.splits
-    files = "".join(shard.sha256 for shard in splits.train.files)
     return {
         "name": dataset.manifest.name,
         "folder": str(dataset.folder.resolve()),
-        "train_sha256": splits.train.sha256,
-        "train_files": hashlib.sha256(files.encode()).hexdigest(),
-        "val_sha256": splits.val.sha256,
+        "train_sha256": splits.train.identity,
+        "val_sha256": splits.val.identity,
         "tokenizer_sha256": dataset.tokenizer.sha256,
     }
 
 
 def check_same_data(started: Started, dataset: Dataset, out: Path) -> None:
     """Raises DataError when a run would go on with other tokens than it began with."""
-    keys = ("train_files", "tokenizer_sha256")
+    keys = ("train_sha256", "tokenizer_sha256")
     now = described(dataset)
     if any(started.data.get(key) != now[key] for key in keys):
         raise DataError(
