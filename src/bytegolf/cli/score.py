@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bytegolf.score.packed import Packed
 
 _DICTIONARIES = 8  # bytes of training text that a dictionary is chosen from, for each of its own
+_MOST_DECODED = 1 << 28  # beyond that dictionaries choose from the beginning of the training text
 
 HELP = """Score a packed model on held-out text.
 
@@ -30,15 +31,13 @@ tokens that moves by `--stride`; a smaller stride gives every token more context
 `--adapt` the model learns from text that has its score, never before; docs/scoring.md says what each way is worth.
 When the file lies in its run directory, the unpacked weights are scored too, so that the cost of packing shows.
 Beside it stand general compressors on the same bytes; those that learn from a dictionary get as many bytes of
-training text as the model has.
+training text as the model has. Several processes share the work when torchrun starts them (docs/scale.md).
 
 Example: `bytegolf score runs/pocket/model.golf`
 
 Example: `bytegolf score model.golf --data data/book --stride 64 --json`
 
 Example: `bytegolf score model.golf --adapt lora --context 8192`
-
-Example: `torchrun --standalone --nproc_per_node=8 -m bytegolf score model.golf --data data/fineweb`
 """
 
 
@@ -137,9 +136,8 @@ def _run_baselines(output: Output, text: HeldOut, dataset: Dataset, budget: int)
     from bytegolf.score.baselines import run_baselines
 
     output.tell("compressing the same bytes with general compressors")
-    if (
-        dataset.manifest.splits.train.sha256 is None
-    ):  # fetched: more of it than anybody decodes for a dictionary
+    split = dataset.manifest.splits.train
+    if split.sha256 is None or split.bytes > _MOST_DECODED:
         training = dataset.beginning("train", _DICTIONARIES * budget)
         output.tell(f"dictionaries choose from the first {len(training):,} bytes of the training text")
     else:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bytegolf.config.schema import Config
     from bytegolf.data.dataset import Dataset
     from bytegolf.model.backend import Backend
+    from bytegolf.model.world import World
     from bytegolf.train.loop import Pause
 
 HELP = """Train a model and write a run directory.
@@ -29,15 +30,14 @@ seconds are those of training: compiling, checkpoints and validation come on top
 SIGTERM once stops, averages and saves; twice leaves at once.
 
 A run that was stopped or killed goes on with --resume, from the newest checkpoint in its directory. Several
-processes train one model when torchrun starts them (docs/scale.md); killed ones go on by its --max-restarts.
+processes train one model when torchrun starts them, `torchrun --standalone --nproc_per_node=8 -m bytegolf train`
+and so on (docs/scale.md); killed ones go on by its --max-restarts.
 
 Example: `bytegolf train pocket --seconds 180`
 
 Example: `bytegolf train pocket --out runs/wide -o model.dim=192`
 
 Example: `bytegolf train --resume runs/wide`
-
-Example: `torchrun --standalone --nproc_per_node=8 -m bytegolf train baseline --data data/fineweb`
 
 Example: `bytegolf train pr162-bigram-swa --shrink` (the system at a size for a trial)
 """
@@ -72,51 +72,54 @@ def command(
     as_json: bool = JSON,
 ) -> dict[str, Any]:
     output = Output(as_json)
-    chosen = _budget(seconds, steps, tokens)
-    launch = launched()
+    changes = _budget(seconds, steps, tokens) | ({} if seed is None else {"seed": seed})
     if resume is not None:
-        _nothing_else(config, override, shrink, force, out, seed, *chosen.values())
-        folder, goes_on = resume, True
-        resolved, data = _unfinished(resume, data)
+        _nothing_else(config, override, shrink, force, out, *changes.values())
+        resolved, data, folder = *_unfinished(resume, data), resume
     else:
         if config is None:
             raise typer.BadParameter("give a CONFIG, for example `bytegolf train pocket`, or --resume RUN")
-        extra = {**chosen, **({} if seed is None else {"seed": seed})}
         resolved = load(
-            config, [*override, *(f"train.{key}={value}" for key, value in extra.items())], shrink
+            config, [*override, *(f"train.{key}={value}" for key, value in changes.items())], shrink
         )
-        folder = out or Path("runs") / resolved.name
-        goes_on = False
-        data = data or datasets.DEFAULT_CORPUS
+        data, folder = data or datasets.DEFAULT_CORPUS, out or Path("runs") / resolved.name
+    options = {"device": device, "force": force, "checkpoint_seconds": checkpoint_every, "keep": keep}
     with join(device, join_seconds) as world:
         vocab = resolved.model.vocab_size
         dataset = first_on_rank_0(world, lambda: datasets.find_or_build(output, data, vocab, cache))
-
-        resolved = _with_bos(output, resolved, dataset)
-        goes_on = goes_on or _started_again(launch, folder, resolved)
-
-        from bytegolf.cli.progress import TrainingProgress
-        from bytegolf.train.fit import estimated_bpb, fit
-
-        run = fit(
-            resolved,
-            dataset,
-            folder,
-            device=device,
-            force=force,
-            resume=goes_on,
-            hooks=[TrainingProgress(output, estimated_bpb(dataset))],
-            pauses=_validation(output, resolved, dataset, folder),
-            checkpoint_seconds=checkpoint_every,
-            keep=keep,
-            announce=output.tell,
-            world=world,
-            job=launch.job,
-        )
-    _show(output, folder, run.summary)
-    result = {"run": str(folder), **run.summary}
+        summary = _fit(output, resolved, dataset, folder, world, resume is not None, options)
+    _show(output, folder, summary)
+    result = {"run": str(folder), **summary}
     output.finish(result)
     return result
+
+
+def _fit(
+    output: Output,
+    config: Config,
+    dataset: Dataset,
+    folder: Path,
+    world: World,
+    resume: bool,
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    from bytegolf.cli.progress import TrainingProgress
+    from bytegolf.train.fit import estimated_bpb, fit
+
+    config, launch = _with_bos(output, config, dataset), launched()
+    run = fit(
+        config,
+        dataset,
+        folder,
+        resume=resume or _started_again(launch, folder, config),
+        hooks=[TrainingProgress(output, estimated_bpb(dataset))],
+        pauses=_validation(output, config, dataset, folder),
+        announce=output.tell,
+        world=world,
+        job=launch.job,
+        **options,
+    )
+    return run.summary
 
 
 def _budget(seconds: float | None, steps: int | None, tokens: int | None) -> dict[str, float]:

@@ -22,6 +22,7 @@ from bytegolf.data.tokenizer import Tokenizer
 from bytegolf.errors import DataError, did_you_mean
 
 _PIECE_TOKENS = 1 << 20
+_CHECKED_AT_ONCE = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,18 @@ class Dataset:
     def train_stream(self) -> TokenStream:
         """Training tokens for a loader: all shards mapped into memory, and read only where it asks for them.
 
-        Raises DataError if the header or the length of a shard is not that of the manifest; ids are compared with
-        the vocabulary when they are read.
+        Raises DataError if the header or the length of a shard is not that of the manifest. Ids are compared with
+        the vocabulary at once in a split of up to 2^26 tokens, in a larger one when they are read.
         """
         entries = [entry for entry in self.manifest.splits.train.files if entry.tokens]
-        shards = [self._of_length(map_shard(self.folder / entry.name), entry) for entry in entries]
+        size = self.tokenizer.vocab_size
+        small = sum(entry.tokens for entry in entries) <= _CHECKED_AT_ONCE
+        opened = [
+            open_shard(p, size) if small else map_shard(p) for p in (self.folder / e.name for e in entries)
+        ]
+        shards = [self._of_length(shard, entry) for shard, entry in zip(opened, entries, strict=True)]
         names = [self.folder / entry.name for entry in entries]
-        return TokenStream(shards, names, self.tokenizer.vocab_size)
+        return TokenStream(shards, names, size)
 
     def val_tokens(self) -> npt.NDArray[np.uint16]:
         """Held-out tokens (n,), a BOS before each document. Raises DataError unless every file has its sha256."""
