@@ -145,8 +145,8 @@ def unfinished_run(path: Path) -> tuple[Config, Started]:
             fix=f"`bytegolf pack {path}` is next; to train longer, start a run with a larger budget",
         )
     try:
-        found = json.loads((path / STARTED).read_text(encoding="utf-8"))
-        return load_config(str(path / CONFIG)), Started(**found)
+        started = Started(**json.loads((path / STARTED).read_text(encoding="utf-8")))
+        return load_config(str(path / CONFIG)), started
     except (OSError, ValueError, TypeError) as error:
         raise RunError(f"the run directory is damaged: {error}", where=path) from None
 
