@@ -69,7 +69,7 @@ def main(folder: Path, kills: int) -> None:
     while not codes or codes[-1] != 0:
         child = forked(data, killed)
         if done < kills:
-            # Any moment; at the latest when it has done its share, so that the kills last until the run is through.
+            # Any moment; at the latest when it has done its share, or the run would be through too soon.
             end = time.monotonic() + chance.uniform(0, 0.4 * patience)
             while time.monotonic() < end and progress(killed) < (done + 1) / (kills + 1):
                 time.sleep(0.002)
