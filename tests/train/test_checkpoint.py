@@ -229,6 +229,23 @@ def test_damaged_checkpoints_are_passed_over_and_said_so(dataset: Dataset, tmp_p
     assert [line for line in said if f"after step {int(third.stem[5:])}," in line]
     assert (run.path / WEIGHTS).read_bytes() == (expected.path / WEIGHTS).read_bytes()
     assert not (out / CHECKPOINTS).exists()
+    assert [json.loads(line)["step"] for line in (out / METRICS).read_text().splitlines()] == list(
+        range(1, 9)
+    )
+
+
+def test_the_precision_stays_what_a_probe_found_at_first(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A probe may find another one when the machine is busy."""
+    found = {"auto": torch.float32, "fp32": torch.float32, "bf16": torch.bfloat16}
+    monkeypatch.setattr(trainers, "choose_precision", lambda wanted, device: (found[wanted], wanted))
+    config = tiny_config("train.steps=5", "train.precision=auto")
+    out = stopped(dataset, tmp_path / "run", config, 2)
+    found["auto"] = torch.bfloat16
+    run = fit(config, dataset, out, device="cpu", resume=True)
+    assert run.summary["precision"] == "fp32"
+    assert run.config.train.precision == "auto"
 
 
 def test_without_a_checkpoint_it_starts_again(dataset: Dataset, tmp_path: Path) -> None:
