@@ -114,7 +114,8 @@ class KeepCheckpoints:
     """A pause of the loop that writes a checkpoint every `every` seconds of training (0: never).
 
     A disk that refuses costs the checkpoint, not the run: it is said in a line, and the last good ones stay.
-    writes: whether this rank does; all of them collect the state.
+    last: seconds of training at the last one, the same on all ranks, or they would not stop together. writes:
+    whether this rank does; all of them collect the state.
     """
 
     name = "checkpoints"

@@ -69,7 +69,7 @@ def fit(
     writes, batches = world.rank == 0, _batches(config, dataset, world)
     checkpoints = Checkpoints(out / CHECKPOINTS, keep)
     found = world.share(checkpoints.newest(announce) if resume and writes else None)
-    start = Done() if found is None else found.done
+    start, aside = (Done(), {}) if found is None else (found.done, found.aside)
     train = config.train if found is None else config.train.model_copy(update={"precision": found.precision})
     backend: Backend = registry.lookup("backend", "torch")(config.model, device=device, world=world)
     backend.load(initial_weights(manifest(config.model), config.train.seed))
@@ -78,16 +78,16 @@ def fit(
     if writes and resume:
         _go_on(out, checkpoints, start, announce)
     elif writes:
-        about = Started(described(dataset), job)
-        create_run(out, config, dataset.tokenizer.to_bytes(), force=force, started=about)
+        create_run(out, config, dataset.tokenizer.to_bytes(), Started(described(dataset), job), force=force)
     if found is not None:
         trainer.load_state(found.arrays)
-    every, last = checkpoint_seconds, start.seconds
+    every, last, clock = checkpoint_seconds, start.seconds, Clock(start.seconds, aside)
     keeper = KeepCheckpoints(checkpoints, trainer, backend.precision, every, last, writes, announce)
-    clock = Clock(start.seconds, {} if found is None else found.aside)
     with graceful_interrupt() as stop:
-        with clock.stopped("warm-up"):
-            warm_up(trainer, batches, warm_up_steps(config, trainer, backend), start.steps)
+        if steps := warm_up_steps(config, trainer, backend):
+            announce(f"warming up: {steps} steps, undone before the clock starts; compiling takes a while")
+            with clock.stopped("warm-up"):
+                warm_up(trainer, batches, steps, start.steps)
         watching = [_metrics(out, config, backend), *hooks] if writes else hooks
         standing = [keeper, *pauses(backend)]
         with Prefetched(batches, start.steps) as ahead:

@@ -251,8 +251,6 @@ class _Loop:
 
 def warm_up(trainer: Trainer, batches: Batches, steps: int, first: int) -> None:
     """Take `steps` steps, which compiles what is compiled, and undo them: weights, optimizers, random numbers."""
-    if not steps:
-        return
     before = trainer.state()
     for step in range(first, first + steps):
         trainer.step(batches.batch(step).ids, 1.0, step)

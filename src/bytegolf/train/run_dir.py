@@ -84,7 +84,7 @@ class Started:
 
 
 def create_run(
-    path: Path, config: Config, tokenizer: bytes, *, force: bool, started: Started | None = None
+    path: Path, config: Config, tokenizer: bytes, started: Started | None = None, *, force: bool
 ) -> None:
     """Make the directory with config and tokenizer. With `force` an older run in its place is removed.
 
