@@ -20,7 +20,7 @@ from bytegolf.on_torch.backend import TorchBackend
 from bytegolf.score.packed import load_packed
 from bytegolf.train.export import export, with_pack_overrides
 from bytegolf.train.fit import estimated_bpb, fit
-from bytegolf.train.interrupt import graceful_interrupt
+from bytegolf.train.interrupt import SIGNALS, graceful_interrupt
 from bytegolf.train.loop import StepRecord
 from bytegolf.train.run_dir import METRICS, SUMMARY, WEIGHTS, Run, open_run
 from tiny import tiny_config, tiny_dataset
@@ -98,6 +98,16 @@ def test_a_run_in_the_way_stays_and_force_replaces_it(dataset: Dataset, tmp_path
         fit(tiny_config(), dataset, tmp_path / "run", device="cpu")
     forced = fit(tiny_config("train.steps=2"), dataset, tmp_path / "run", device="cpu", force=True)
     assert (first.summary["steps"], forced.summary["steps"]) == (4, 2)
+
+
+def test_a_patient_process_takes_any_number_of_signals_for_one() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with graceful_interrupt(patient=True) as stop:
+        assert not stop()
+        for number in (*SIGNALS, *SIGNALS):
+            signal.raise_signal(number)
+            assert stop()
+    assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
 class Interrupting:

@@ -83,7 +83,7 @@ def fit(
         trainer.load_state(found.arrays)
     every, last, clock = checkpoint_seconds, start.seconds, Clock(start.seconds, aside)
     keeper = KeepCheckpoints(checkpoints, trainer, backend.precision, every, last, writes, announce)
-    with graceful_interrupt() as stop:
+    with graceful_interrupt(patient=world.size > 1) as stop:
         if steps := warm_up_steps(config, trainer, backend):
             announce(f"warming up: {steps} steps, undone before the clock starts; compiling takes a while")
             with clock.stopped("warm-up"):

@@ -12,8 +12,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def graceful_interrupt() -> Iterator[Callable[[], bool]]:
-    """Yields a function that says whether one of SIGNALS came. Outside the main thread they are left alone."""
+def graceful_interrupt(patient: bool = False) -> Iterator[Callable[[], bool]]:
+    """Yields a function that says whether one of SIGNALS came. Outside the main thread they are left alone.
+
+    patient: the second changes nothing. For processes of torchrun, which passes on the Ctrl-C that they have had from
+    the terminal already, and ends by force those that take too long.
+    """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set
@@ -21,7 +25,8 @@ def graceful_interrupt() -> Iterator[Callable[[], bool]]:
 
     def first(_signal: int, _frame: FrameType | None) -> None:
         asked.set()
-        restore()
+        if not patient:
+            restore()
 
     def restore() -> None:
         for number, handler in previous.items():
