@@ -15,8 +15,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def graceful_interrupt(patient: bool = False) -> Iterator[Callable[[], bool]]:
     """Yields a function that says whether one of SIGNALS came. Outside the main thread they are left alone.
 
-    patient: the second changes nothing. For processes of torchrun, which passes on the Ctrl-C that they have had from
-    the terminal already, and ends by force those that take too long.
+    patient: the second changes nothing. For processes of torchrun, which passes on the Ctrl-C that they have had
+    from the terminal already, and ends by force those that take too long.
     """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
