@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch._C._distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-from bytegolf.errors import ConfigError, WorldError
+from bytegolf.errors import WorldError
 from bytegolf.launch import Launch
 from bytegolf.model.world import ALONE, World
 from bytegolf.on_torch.device import choose_device
@@ -28,8 +28,8 @@ PATIENCE = timedelta(minutes=30)
 def join(launch: Launch, device: str, join_seconds: float) -> World:
     """The world that `launch` is a part of; it comes back when every rank has joined.
 
-    Raises WorldError when a rank does not come within `join_seconds`, ConfigError when there are more processes on
-    this machine than GPUs.
+    Raises WorldError when a rank does not come within `join_seconds`, or there are more processes on this machine
+    than GPUs.
     """
     if launch.size == 1:
         return ALONE
@@ -72,12 +72,12 @@ def _store(launch: Launch, patience: timedelta, missing: list[int]) -> Any:
 
 
 def local_device(device: str, local_rank: int) -> torch.device:
-    """The device of one process: on CUDA the GPU of its local rank. Raises ConfigError when there is none."""
+    """The device of one process: on CUDA the GPU of its local rank. Raises WorldError when there is none."""
     place = choose_device(device)
     if place.type != "cuda":
         return place
     if local_rank >= torch.cuda.device_count():
-        raise ConfigError(
+        raise WorldError(
             "every process on a machine needs a GPU of its own",
             got=f"local rank {local_rank} on a machine with {torch.cuda.device_count()} GPUs",
             where="--nproc_per_node of torchrun",
