@@ -24,7 +24,7 @@ def stopped(lab: Lab, run: Path, *words: object) -> Answer:
 
     finger = threading.Thread(target=press)
     finger.start()
-    answer = call("train", lab.preset, "--data", lab.data, "--out", run, "--steps", 150, *words)
+    answer = call("train", lab.preset, "--data", lab.data, "--out", run, "--steps", 90, *words)
     finger.join()
     return answer
 
@@ -37,9 +37,9 @@ def test_a_run_that_was_stopped_goes_on_and_ends_as_if_it_had_not_been(lab: Lab,
     assert again.code == 2
     assert f"go on with it by --resume {here / 'run'}" in again.err or "exists already" in again.err
     resumed = call("train", "--resume", here / "run", "--json")
-    assert (resumed.code, json.loads(resumed.out)["steps"]) == (0, 150)
+    assert (resumed.code, json.loads(resumed.out)["steps"]) == (0, 90)
     assert "resuming" in resumed.err
-    assert call("train", lab.preset, "--data", lab.data, "--out", here / "whole", "--steps", 150).code == 0
+    assert call("train", lab.preset, "--data", lab.data, "--out", here / "whole", "--steps", 90).code == 0
     assert (here / "run" / WEIGHTS).read_bytes() == (here / "whole" / WEIGHTS).read_bytes()
     complete = call("train", "--resume", here / "run")
     assert complete.code == 2
