@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1] / "src" / "bytegolf"
 FLOORS = [
-    {"config", "numeric", "registry", "errors", "files", "launch", "__init__"},
+    {"config", "numeric", "registry", "errors", "files", "launch", "processes", "__init__"},
     {"model", "data", "codec", "artifact"},
     {"on_torch", "on_mlx", "on_numpy", "model_file"},
     {"train", "score", "coding"},

@@ -118,7 +118,13 @@ def test_progress_names_every_stage(tmp_path: Path):
         tokenizer_kind="bytes",
         progress=lambda stage, done, total: stages.append(stage),
     )
-    assert list(dict.fromkeys(stages)) == ["split", "tokenizer", "encode train", "encode val"]
+    assert list(dict.fromkeys(stages)) == [
+        "split",
+        "near duplicates",
+        "tokenizer",
+        "encode train",
+        "encode val",
+    ]
 
 
 def test_an_existing_folder_is_kept_unless_forced(dataset: Dataset):
@@ -164,7 +170,7 @@ def test_a_build_that_is_interrupted_leaves_what_was_there(
         raise failure
 
     before = files(dataset.folder)
-    monkeypatch.setattr(build, "write_shard", fail)
+    monkeypatch.setattr(build.ShardWriter, "add", fail)
     target = dataset.folder if force else dataset.folder.with_name("other")
     expected = DataError if isinstance(failure, OSError) else KeyboardInterrupt
     with pytest.raises(expected):

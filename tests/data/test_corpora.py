@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bytegolf.data import corpora
-from bytegolf.data.corpora import Corpus, embedded, from_source
+from bytegolf.data.corpora import Corpus, embedded
+from bytegolf.data.source import from_source
 from bytegolf.data.split import split
 from bytegolf.errors import ConfigError, DataError
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bytegolf.data.corpora import Document
-from bytegolf.data.shingles import window_hashes
 from bytegolf.data.split import split
+from bytegolf.data.windows import window_hashes
 from bytegolf.errors import DataError
 
 

@@ -51,26 +51,31 @@ def build(
     folder: Path,
     vocab: int,
     tokenizer: str = "bpe",
+    shard_tokens: int | None = None,
+    workers: int | None = None,
     force: bool = False,
 ) -> Dataset:
     """Build, or open what an earlier call built of an embedded corpus."""
     from bytegolf import registry
-    from bytegolf.data.build import build_dataset
-    from bytegolf.data.corpora import from_source
+    from bytegolf.data.build import SHARD_TOKENS, build_dataset
     from bytegolf.data.dataset import open_dataset
     from bytegolf.data.manifest import MANIFEST
+    from bytegolf.data.source import open_source
 
     if source is None and (folder / MANIFEST).is_file() and not force:
         output.tell(f"already built: {folder} (--force builds it again)")
         return open_dataset(folder)
-    text = from_source(source) if source is not None else registry.lookup("corpus", corpus or "")()
+    text = open_source(source) if source is not None else registry.lookup("corpus", corpus or "")()
     with output.progress("building") as show:
         return build_dataset(
             text,
             folder,
             vocab,
             tokenizer_kind=tokenizer,
+            shard_tokens=shard_tokens or SHARD_TOKENS,
+            workers=workers,
             force=force,
+            tell=output.tell,
             progress=lambda stage, done, total: show(done / total if total else 1.0, stage),
         )
 

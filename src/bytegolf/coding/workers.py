@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pickle
 import signal
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing import get_context, resource_tracker
+from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal, Protocol
@@ -24,6 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from bytegolf.coding.block import BlockCoder, Coded, Report, Text, even
 from bytegolf.errors import UserError
+from bytegolf.processes import interrupted_later, portable
 
 _REPORT_SECONDS = 0.1
 _PATIENCE_SECONDS = 5.0
@@ -177,7 +176,7 @@ class _Hands:
     def start(self) -> None:
         """Every worker with its coder built."""
         context = get_context("spawn")
-        with _interrupted_later():
+        with interrupted_later():
             for _ in range(self._count):
                 ours, theirs = context.Pipe()
                 process = context.Process(target=_work, args=(theirs,), daemon=True)
@@ -229,20 +228,6 @@ class _Hands:
                 worker.process.join()
 
 
-@contextlib.contextmanager
-def _interrupted_later() -> Iterator[None]:
-    """Ctrl-C waits until the end. Processes started here never hear it: their parent does, and ends them.
-
-    A process inherits what is blocked; to ignore it once it runs would be too late, it takes a moment to come up.
-    """
-    resource_tracker.ensure_running()  # the first process starts it, and that would let Ctrl-C in again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _work(pipe: Connection) -> None:
     """A worker's life: a recipe, then jobs until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -257,7 +242,7 @@ def _work(pipe: Connection) -> None:
         except (EOFError, ConnectionError):
             raise
         except Exception as error:
-            pipe.send(("failed", _portable(error)))
+            pipe.send(("failed", portable(error)))
 
 
 def _throttled(pipe: Connection) -> Report:
@@ -276,20 +261,3 @@ def _throttled(pipe: Connection) -> Report:
         waiting, due = 0, time.monotonic() + _REPORT_SECONDS
 
     return report
-
-
-def _portable(error: Exception) -> Exception:
-    """The error as another process can receive it, with the place where it was raised unless a user made it."""
-    if isinstance(error, UserError):
-        plain = type(error)(error.rule)
-        plain.__dict__.update(
-            {key: value if value is None else str(value) for key, value in vars(error).items()}
-        )
-        return plain
-    trace = "".join(traceback.format_exception(error))
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        error = RuntimeError(f"{type(error).__name__}: {error}")
-    error.add_note(f"in a worker process:\n{trace}")
-    return error

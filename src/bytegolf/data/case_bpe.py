@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from bytegolf.data.batches import encode_in_batches
 from bytegolf.data.case_split import join_case, join_leniently, operators_in_force, pending, split_case
 from bytegolf.data.framing import damaged, frame, unframe
 from bytegolf.data.tokenizer import BpeTokenizer, Decoder, Ids
@@ -44,6 +45,11 @@ class CaseBpeTokenizer:
         """Learn the most frequent merges of the split texts. Raises DataError as `BpeTokenizer.train` does."""
         return cls(BpeTokenizer.train(map(split_case, texts), vocab_size, pattern))
 
+    @classmethod
+    def check_vocab_size(cls, vocab_size: int) -> None:
+        """Raises DataError unless there may be a vocabulary of this size."""
+        BpeTokenizer.check_vocab_size(vocab_size)
+
     @property
     def vocab_size(self) -> int:
         """BOS and the pieces."""
@@ -62,6 +68,13 @@ class CaseBpeTokenizer:
     def encode(self, data: bytes) -> Ids:
         """Token ids of `data`, without BOS. Raises DataError if the pattern loses text."""
         return self.bpe.encode(split_case(data))
+
+    def encode_documents(self, documents: Sequence[bytes]) -> Ids:
+        """What `encode` gives for each document, a BOS before each."""
+        # The mark has no capital and begins and ends with no letter: documents around it are split as if alone.
+        return encode_in_batches(
+            documents, self.bos_id, self.encode, lambda joined: self.bpe.encode_joined(split_case(joined))
+        )
 
     def decode(self, ids: npt.ArrayLike) -> bytes:
         """The bytes of `ids` (any shape, read in C order), each document from its BOS on.

@@ -1,4 +1,4 @@
-"""Where text comes from: the standard library of the Python that runs, or a path of the user's.
+"""Text that is on every machine: the standard library of the Python that runs.
 
 A corpus is a list of non-empty documents of raw bytes. A document belongs to a group, the unit that the split
 into training and held-out text moves as a whole: a top-level module, a file, a line.
@@ -7,7 +7,6 @@ into training and held-out text moves as a whole: a top-level module, a file, a 
 from __future__ import annotations
 
 import ast
-import json
 import os
 import platform
 import re
@@ -19,10 +18,6 @@ from pathlib import Path
 
 from bytegolf import registry
 from bytegolf.errors import DataError
-
-PIECE_BYTES = 64 * 1024
-MIN_PIECE_BYTES = 1024
-PIECES_OF_A_SMALL_FILE = 48
 
 _FOREIGN_DIRECTORIES = {"site-packages", "dist-packages", "__pycache__", "lib-dynload", "ensurepip"}
 _TEST_DIRECTORY = re.compile(r"(.*_)?tests?|idle_test")
@@ -93,34 +88,6 @@ def stdlib_docs() -> Corpus:
     )
 
 
-def from_source(path: str | os.PathLike[str]) -> Corpus:
-    """A user's text: a .jsonl with a `text` field, a folder, or any other file. Bytes are taken as they are.
-
-    .jsonl: one document and group per line, named by its line number; blank lines and empty texts are skipped.
-    folder: one document and group per regular file, named by its relative path; hidden names, links and empty
-    files are skipped.
-    file: contiguous pieces cut after line breaks, each a document and group. A piece has about 64 KiB, less
-    in a file below 3 MiB, so that about 48 pieces (of at least 1 KiB) are there to choose from.
-    Raises DataError if the path is missing, unreadable or empty, or a line is malformed (naming the line).
-    """
-    path = Path(path)
-    if not path.exists():
-        raise DataError("the source must exist", got=str(path), fix="give a text file, a folder or a .jsonl")
-    try:
-        if path.is_dir():
-            documents, kind = list(_files_of(path)), "folder"
-        elif path.suffix == ".jsonl":
-            documents, kind = list(_lines_of(path)), "jsonl"
-        else:
-            documents, kind = list(_pieces_of(path)), "file"
-    except OSError as error:
-        raise DataError("the source must be readable", got=str(error), where=str(path)) from error
-    if not documents:
-        raise DataError("the source must hold some text", got=f"an empty {kind}", where=str(path))
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.resolve().stem).strip("-.") or "source"
-    return Corpus(name, documents, f"the {kind} {path.name}, {len(documents)} documents")
-
-
 def _python() -> str:
     return f"{platform.python_implementation()} {platform.python_version()}"
 
@@ -169,58 +136,3 @@ def _docstrings_below(node: ast.AST) -> Iterator[str]:
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, ast.expr):  # no expression holds a definition
             yield from _docstrings_below(child)
-
-
-def _files_of(root: Path) -> Iterator[Document]:
-    found = []
-    for folder, subfolders, files in os.walk(root, onerror=_raise):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        paths = [Path(folder) / name for name in files if not name.startswith(".")]
-        found += [p for p in paths if p.is_file() and not p.is_symlink()]
-    for path in sorted(found, key=lambda p: p.relative_to(root).as_posix()):
-        name = path.relative_to(root).as_posix()
-        if data := path.read_bytes():
-            yield Document(name, name, data)
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
-def _lines_of(path: Path) -> Iterator[Document]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            where = f"{path}, line {number}"
-            try:
-                record = json.loads(line)
-            except (
-                ValueError,
-                RecursionError,
-            ) as error:  # malformed JSON, malformed UTF-8, a tower of brackets
-                raise DataError("every line must be a JSON object", got=str(error), where=where) from error
-            if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-                fields = ", ".join(sorted(record)) if isinstance(record, dict) else type(record).__name__
-                raise DataError(
-                    "every line must have a field `text` that holds a string",
-                    got=fields or "no field",
-                    where=where,
-                    fix="rename the field that holds the text to `text`",
-                )
-            if record["text"]:
-                # JSON can spell half a surrogate pair, which has no UTF-8: it is kept as its three raw bytes.
-                yield Document(str(number), str(number), record["text"].encode("utf-8", "surrogatepass"))
-
-
-def _pieces_of(path: Path) -> Iterator[Document]:
-    data = path.read_bytes()
-    size = min(PIECE_BYTES, max(MIN_PIECE_BYTES, len(data) // PIECES_OF_A_SMALL_FILE))
-    start = 0
-    while start < len(data):
-        cut = data.find(b"\n", start + size - 1, start + 2 * size) + 1
-        # Without a line break in reach, the piece ends in mid-line: a file of one line is still split.
-        end = cut or min(start + size, len(data))
-        name = f"{path.name}@{start:012d}"
-        yield Document(name, name, data[start:end])
-        start = end

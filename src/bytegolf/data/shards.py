@@ -6,8 +6,10 @@ uint16: 1024 + 2 n bytes.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -34,9 +36,51 @@ def write_shard(path: str | os.PathLike[str], ids: npt.NDArray[np.integer]) -> N
     if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) <= 0xFFFF:
         got = f"{int(ids.min())}..{int(ids.max())}"
         raise DataError("a shard holds ids in 0..65535", got=got, where=str(path))
-    header = np.zeros(HEADER_BYTES // 4, dtype="<i4")
-    header[:3] = MAGIC, VERSION, len(ids)
-    write_atomically(path, header.tobytes(), ids.astype("<u2").tobytes())
+    write_atomically(path, _header(len(ids)), ids.astype("<u2").tobytes())
+
+
+class ShardWriter:
+    """Writes a stream of tokens as shards of `shard_tokens`, stem_000000.bin and on; the last may hold fewer.
+
+    The files get their names at once, so the folder must be one that nobody reads yet.
+    """
+
+    def __init__(self, folder: Path, stem: str, shard_tokens: int) -> None:
+        self._folder, self._stem, self._limit = folder, stem, shard_tokens
+        self._file: BinaryIO | None = None
+        self._count = 0
+        self.shards: list[tuple[str, int, str]] = []  # name, tokens, sha256 of the file
+
+    def add(self, ids: npt.NDArray[np.uint16]) -> None:
+        """The next tokens (n,)."""
+        start = 0
+        while start < len(ids):
+            if self._file is None:
+                self._file = self._path().open("wb")
+                self._file.write(bytes(HEADER_BYTES))
+            part = ids[start : start + self._limit - self._count]
+            self._file.write(part.astype("<u2").data)
+            self._count += len(part)
+            start += len(part)
+            if self._count == self._limit:
+                self.close()
+
+    def close(self) -> None:
+        """Finish the shard at hand. Its sha256 is that of what is on the disk."""
+        if self._file is None:
+            return
+        self._file.seek(0)
+        self._file.write(_header(self._count))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        with self._path().open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        self.shards.append((self._path().name, self._count, digest))
+        self._file, self._count = None, 0
+
+    def _path(self) -> Path:
+        return self._folder / f"{self._stem}_{len(self.shards):06d}.bin"
 
 
 def open_shard(path: str | os.PathLike[str], vocab_size: int) -> npt.NDArray[np.uint16]:
@@ -86,6 +130,12 @@ def map_shard(path: str | os.PathLike[str]) -> npt.NDArray[np.uint16]:
         return np.empty(0, dtype=np.uint16)
     ids: npt.NDArray[np.uint16] = np.memmap(path, dtype="<u2", mode="r", offset=HEADER_BYTES, shape=(count,))
     return ids
+
+
+def _header(count: int) -> bytes:
+    header = np.zeros(HEADER_BYTES // 4, dtype="<i4")
+    header[:3] = MAGIC, VERSION, count
+    return header.tobytes()
 
 
 def _broken(path: Path, rule: str, got: object) -> DataError:

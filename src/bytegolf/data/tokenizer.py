@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -17,7 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bytegolf import registry
+from bytegolf.data.batches import MARK, encode_in_batches
 from bytegolf.data.framing import damaged, frame, read_head, unframe
+from bytegolf.data.learning import MAX_PIECE_BYTES, SINGLE_BYTES, cover, learn_pieces
 from bytegolf.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -27,7 +29,6 @@ Ids = npt.NDArray[np.uint16]
 
 BOS_ID = 0
 MAX_VOCAB_SIZE = 1 << 16
-MAX_PIECE_BYTES = 128
 MAX_PATTERN_CHARACTERS = 1000
 
 # A word takes one leading blank or mark along (" the", ".join", "_name", "(self"), digits stand alone, marks take
@@ -35,8 +36,8 @@ MAX_PATTERN_CHARACTERS = 1000
 # regex engines of both libraries run in linear time on any text.
 DEFAULT_PATTERN = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+(?:\r?\n[ \t]*)*|\s*\n[ \t]*|[^\S\n]+"
 
-_SINGLE_BYTES = [bytes([value]) for value in range(256)]
 _INVALID_BYTE = re.compile("[\udc80-\udcff]")  # what `surrogateescape` makes of a byte that is not UTF-8
+_MARK_RANK = 0xFFFF  # becomes id 0, BOS: ids are ranks + 1 in 16 bits, and no vocabulary has this rank
 
 
 class Decoder(Protocol):
@@ -76,6 +77,18 @@ class Tokenizer(Protocol):
     def byte_counts(self, ids: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]: ...
 
     def to_bytes(self) -> bytes: ...
+
+
+class Learner(Tokenizer, Protocol):
+    """A tokenizer that a build can train; it encodes documents by the batch, a BOS before each."""
+
+    @classmethod
+    def train(cls, texts: Iterable[bytes], vocab_size: int) -> Learner: ...
+
+    @classmethod
+    def check_vocab_size(cls, vocab_size: int) -> None: ...
+
+    def encode_documents(self, documents: Sequence[bytes]) -> Ids: ...
 
 
 class _Pieces:
@@ -166,13 +179,8 @@ class BpeTokenizer(_Pieces):
         Raises DataError if vocab_size is below 257 or above 65,536, or the texts hold too few pairs that
         occur at least twice.
         """
-        if not 1 + len(_SINGLE_BYTES) <= vocab_size <= MAX_VOCAB_SIZE:
-            raise DataError(
-                f"vocab_size must be in {1 + len(_SINGLE_BYTES)}..{MAX_VOCAB_SIZE}",
-                got=vocab_size,
-                fix="257 holds BOS and the single bytes; 1024 is a good start",
-            )
-        pieces = _learn_pieces((run for text in texts for run in _valid_runs(text)), vocab_size - 1, pattern)
+        cls.check_vocab_size(vocab_size)
+        pieces = learn_pieces((run for text in texts for run in _valid_runs(text)), vocab_size - 1, pattern)
         if 1 + len(pieces) < vocab_size:
             raise DataError(
                 f"the training text must hold enough repeated pairs for a vocabulary of {vocab_size}",
@@ -181,12 +189,38 @@ class BpeTokenizer(_Pieces):
             )
         return cls(pieces, pattern)
 
+    @classmethod
+    def check_vocab_size(cls, vocab_size: int) -> None:
+        """Raises DataError unless there may be a vocabulary of this size."""
+        if not 1 + len(SINGLE_BYTES) <= vocab_size <= MAX_VOCAB_SIZE:
+            raise DataError(
+                f"vocab_size must be in {1 + len(SINGLE_BYTES)}..{MAX_VOCAB_SIZE}",
+                got=vocab_size,
+                fix="257 holds BOS and the single bytes; 1024 is a good start",
+            )
+
     def encode(self, data: bytes) -> Ids:
         """Token ids of `data`, without BOS. Bytes that are not UTF-8 become their single-byte ids.
 
-        Cost: about 0.2 s per MB. Raises DataError if the pattern loses text, as one that matches nothing may.
+        Cost: about 0.1 s per MB. Raises DataError if the pattern loses text, as one that matches nothing may.
         """
-        text = data.decode("utf-8", "surrogateescape")
+        try:
+            parts = [self._encode_text(data.decode("utf-8"))]
+        except UnicodeDecodeError:
+            parts = self._encode_around_bytes(data.decode("utf-8", "surrogateescape"))
+        return self._checked(_ids_of(parts), len(data))
+
+    def encode_documents(self, documents: Sequence[bytes]) -> Ids:
+        """What `encode` gives for each document, a BOS before each."""
+        return encode_in_batches(documents, self.bos_id, self.encode, self.encode_joined)
+
+    def encode_joined(self, joined: bytes) -> Ids:
+        """UTF-8 documents with a `MARK` between them, which becomes BOS."""
+        ids = _ids_of([self._encode_text(joined.decode("utf-8"), {MARK})])
+        marks = int(np.count_nonzero(ids == BOS_ID))
+        return self._checked(ids, len(joined) - marks * len(MARK.encode()))
+
+    def _encode_around_bytes(self, text: str) -> list[npt.NDArray[np.uint32]]:
         parts = []
         start = 0
         for match in _INVALID_BYTE.finditer(text):
@@ -194,16 +228,17 @@ class BpeTokenizer(_Pieces):
                 parts.append(self._encode_text(text[start : match.start()]))
             parts.append(np.array([ord(match.group()) - 0xDC00], dtype=np.uint32))
             start = match.end()
-        if start < len(text):
-            parts.append(self._encode_text(text[start:]))
-        ids = (np.concatenate(parts) + 1).astype(np.uint16) if parts else np.empty(0, dtype=np.uint16)
-        if (size := int(self._sizes[ids].sum())) != len(data):
-            raise self._lossy(f"{size} of {len(data)} bytes")
+        return [*parts, self._encode_text(text[start:])]
+
+    def _checked(self, ids: Ids, expected: int) -> Ids:
+        if (size := int(self._sizes[ids].sum())) != expected:
+            raise self._lossy(f"{size} of {expected} bytes")
         return ids
 
-    def _encode_text(self, text: str) -> npt.NDArray[np.uint32]:
+    def _encode_text(self, text: str, marks: Set[str] = frozenset()) -> npt.NDArray[np.uint32]:
+        """Ranks of the pieces. A mark is text like any other unless `marks` names it."""
         try:
-            return self._encoding.encode_to_numpy(text)
+            return self._encoding.encode_to_numpy(text, allowed_special=marks, disallowed_special=())
         except BaseException as error:
             # A pattern that matches the empty text makes the library panic, with a class it does not export.
             if not isinstance(error, ValueError) and type(error).__name__ != "PanicException":
@@ -236,7 +271,7 @@ class BpeTokenizer(_Pieces):
         """The inverse of `to_bytes`. Raises DataError for anything else; allocates at most 8 MB."""
         head, payload = unframe(blob, cls.kind, {"merges", "pattern"})
         count, pattern = head["merges"], head["pattern"]
-        most = MAX_VOCAB_SIZE - 1 - len(_SINGLE_BYTES)
+        most = MAX_VOCAB_SIZE - 1 - len(SINGLE_BYTES)
         if not isinstance(pattern, str) or type(count) is not int or not 0 <= count <= most:
             raise damaged(f"merges={count!r}, pattern={pattern!r}")
         widths = _widths(count)
@@ -244,7 +279,7 @@ class BpeTokenizer(_Pieces):
         if len(payload) != size:
             raise damaged(f"{len(payload)} bytes of merges where {count} merges take {size}")
         bits = f"{int.from_bytes(payload):0{8 * size}b}"
-        pieces = list(_SINGLE_BYTES)
+        pieces = list(SINGLE_BYTES)
         at = 0
         for width in widths:
             left, right = int(bits[at : at + width], 2), int(bits[at + width : at + 2 * width], 2)
@@ -263,23 +298,33 @@ class ByteTokenizer(_Pieces):
     kind: ClassVar[str] = "bytes"
 
     def __init__(self) -> None:
-        super().__init__(_SINGLE_BYTES)
+        super().__init__(SINGLE_BYTES)
 
     @classmethod
     def train(cls, texts: Iterable[bytes], vocab_size: int) -> ByteTokenizer:
         """There is nothing to learn. Raises DataError unless vocab_size is 257."""
-        tokenizer = cls()
-        if vocab_size != tokenizer.vocab_size:
+        cls.check_vocab_size(vocab_size)
+        return cls()
+
+    @classmethod
+    def check_vocab_size(cls, vocab_size: int) -> None:
+        """Raises DataError unless it is 257."""
+        if vocab_size != 1 + len(SINGLE_BYTES):
             raise DataError(
                 "the byte tokenizer has a vocabulary of 257",
                 got=vocab_size,
                 fix="pass vocab_size=257, or use the tokenizer `bpe`",
             )
-        return tokenizer
 
     def encode(self, data: bytes) -> Ids:
         """Token ids of `data`, without BOS: byte + 1."""
         return np.frombuffer(data, dtype=np.uint8).astype(np.uint16) + np.uint16(1)
+
+    def encode_documents(self, documents: Sequence[bytes]) -> Ids:
+        """What `encode` gives for each document, a BOS before each."""
+        bos = np.array([self.bos_id], dtype=np.uint16)
+        parts = [part for document in documents for part in (bos, self.encode(document))]
+        return np.concatenate([bos[:0], *parts])
 
     def to_bytes(self) -> bytes:
         """A head {kind} and no payload."""
@@ -309,8 +354,8 @@ def _valid_runs(data: bytes) -> Iterator[str]:
     return (run for run in _INVALID_BYTE.split(text) if run)
 
 
-def _cover(pattern: str) -> str:
-    return rf"{pattern}|[\s\S]"
+def _ids_of(ranks: Sequence[npt.NDArray[np.uint32]]) -> Ids:
+    return (np.concatenate(ranks) + np.uint32(1)).astype(np.uint16)
 
 
 def _tiktoken_encoding(pieces: tuple[bytes, ...], pattern: str) -> tiktoken.Encoding:
@@ -319,55 +364,23 @@ def _tiktoken_encoding(pieces: tuple[bytes, ...], pattern: str) -> tiktoken.Enco
     if len(pattern) > MAX_PATTERN_CHARACTERS:
         raise DataError(f"a pattern has at most {MAX_PATTERN_CHARACTERS} characters", got=len(pattern))
     ranks = {piece: rank for rank, piece in enumerate(pieces)}
+    # Without any special token the library looks for the empty one, behind every character: half of its time.
+    marks = {MARK: _MARK_RANK}
     try:
         return tiktoken.Encoding(
-            "bytegolf", pat_str=_cover(pattern), mergeable_ranks=ranks, special_tokens={}
+            "bytegolf", pat_str=cover(pattern), mergeable_ranks=ranks, special_tokens=marks
         )
     except ValueError as error:
         raise DataError("the pattern must be a regular expression", got=f"{pattern!r}: {error}") from error
 
 
-def _learn_pieces(runs: Iterator[str], count: int, pattern: str) -> list[bytes]:
-    from tokenizers import Regex, models, pre_tokenizers, trainers
-    from tokenizers import Tokenizer as Learner
-
-    try:
-        cut = pre_tokenizers.Split(Regex(_cover(pattern)), "isolated")
-    except Exception as error:  # the library raises bare Exceptions
-        raise DataError("the pattern must be a regular expression", got=f"{pattern!r}: {error}") from error
-    learner = Learner(models.BPE())
-    learner.pre_tokenizer = pre_tokenizers.Sequence(
-        [cut, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
-    )
-    trainer = trainers.BpeTrainer(
-        vocab_size=count,
-        min_frequency=2,
-        max_token_length=MAX_PIECE_BYTES,
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        special_tokens=[],
-        show_progress=False,
-    )
-    learner.train_from_iterator(runs, trainer)
-    byte_of = _byte_level_alphabet()
-    names = sorted((rank, name) for name, rank in learner.get_vocab().items())
-    learnt = [bytes(byte_of[character] for character in name) for _, name in names]
-    return _SINGLE_BYTES + [piece for piece in learnt if len(piece) > 1]
-
-
-def _byte_level_alphabet() -> dict[str, int]:
-    """Character -> byte as `tokenizers` spells bytes: printable Latin-1 as itself, the others from U+0100 on."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [value for value in range(256) if value not in printable]
-    return {chr(b): b for b in printable} | {chr(0x100 + i): b for i, b in enumerate(others)}
-
-
 def _merges_of(pieces: tuple[bytes, ...]) -> list[tuple[int, int]]:
     """For each piece after the single bytes the two earlier ranks that it joins, the longest left part first."""
-    if list(pieces[:256]) != _SINGLE_BYTES:
+    if list(pieces[:256]) != SINGLE_BYTES:
         raise DataError("the first 256 pieces must be the single bytes in order")
     if 1 + len(pieces) > MAX_VOCAB_SIZE:
         raise DataError(f"a vocabulary holds at most {MAX_VOCAB_SIZE} ids", got=1 + len(pieces))
-    rank = {piece: i for i, piece in enumerate(_SINGLE_BYTES)}
+    rank = {piece: i for i, piece in enumerate(SINGLE_BYTES)}
     merges = []
     for piece in pieces[256:]:
         cuts = range(len(piece) - 1, 0, -1) if len(piece) <= MAX_PIECE_BYTES else range(0)
