@@ -247,7 +247,10 @@ def test_a_full_disk(lab: Lab, here: Path) -> None:
         assert (code, out) == (2, "")
         assert err.count("error: ") == 1
         assert "File too large" in err
-    left = {path.relative_to(here).as_posix() for path in here.rglob("*")}
+    # What a build has done of a source on disk waits for the same command, under a hidden name.
+    found = {path.relative_to(here).as_posix() for path in here.rglob("*")}
+    left = {path for path in found if path.split("/")[0] != ".data.build"}
+    assert ".data.build" in found
     log = {f"trained/{name}" for name in ("config.toml", "tokenizer.bin", "started.json", "metrics.jsonl")}
     assert left == {"trained"} | log, "only the log of a training that could not be saved is kept"
 

@@ -27,7 +27,7 @@ Example: `bytegolf data build stdlib`
 
 Example: `bytegolf data build --source book.txt --out data/book --vocab 512`
 
-Example: `bytegolf data build --source crawl.jsonl --out data/crawl --vocab 8192 --workers 8`
+Example: `bytegolf data build --source all.jsonl --out data/all --workers 8`
 """
 
 
