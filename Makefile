@@ -33,7 +33,7 @@ lint: $(VENV)/.stamp-dev
 	$(PY) -m mypy
 
 bench: $(VENV)/.stamp-demo
-	@for script in data codec step score coding; do $(PY) benchmarks/$$script.py || exit 1; done
+	@for script in data build loader codec step score coding; do $(PY) benchmarks/$$script.py || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1] / "src" / "bytegolf"
 FLOORS = [
-    {"config", "numeric", "registry", "errors", "files", "processes", "__init__"},
+    {"config", "numeric", "registry", "errors", "files", "launch", "processes", "__init__"},
     {"model", "data", "codec", "artifact"},
     {"on_torch", "on_mlx", "on_numpy", "model_file"},
     {"train", "score", "coding"},
@@ -65,12 +65,20 @@ def test_torch_and_mlx_stay_with_their_backends() -> None:
     assert not [(library, part) for library, part in uses if homes.get(library, part) != part]
 
 
-def test_the_environment_is_read_in_one_place() -> None:
+def test_the_environment_is_read_for_what_torchrun_says_and_for_one_folder() -> None:
     readers = ("environ", "environb", "getenv", "getenvb", "putenv")
     for path, tree in FILES.items():
         names = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
         names |= {name.split(".")[-1] for name in imports(tree)}
-        assert not names.intersection(readers), path
+        assert names.intersection(readers) == ({"environ"} if path.name == "launch.py" else set()), path
+    words = {n.value for n in ast.walk(FILES[ROOT / "launch.py"]) if isinstance(n, ast.Constant)}
+    assert {w for w in words if isinstance(w, str) and w.isupper()} == {
+        "RANK",
+        "WORLD_SIZE",
+        "LOCAL_RANK",
+        "TORCHELASTIC_RESTART_COUNT",
+        "TORCHELASTIC_RUN_ID",
+    }
     envvars = {path.relative_to(ROOT).as_posix(): path.read_text().count("envvar=") for path in FILES}
     assert {path: n for path, n in envvars.items() if n} == {"cli/output.py": 1}
     assert 'envvar="BYTEGOLF_CACHE"' in (ROOT / "cli" / "output.py").read_text()

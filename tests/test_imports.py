@@ -7,7 +7,16 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "mlx", "tokenizers", "tiktoken", "constriction", "safetensors")
+HEAVY = (
+    "torch",
+    "mlx",
+    "tokenizers",
+    "tiktoken",
+    "constriction",
+    "safetensors",
+    "huggingface_hub",
+    "sentencepiece",
+)
 REPORT = f"import sys; print([name for name in {HEAVY!r} if name in sys.modules])"
 
 

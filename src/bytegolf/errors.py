@@ -60,6 +60,10 @@ class TrainingDivergedError(UserError):
     """The loss left the finite numbers."""
 
 
+class WorldError(UserError):
+    """A process of a job that did not come, or left before the end."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint that names the closest known names, or all of them when nothing is close."""
     names = sorted(known)

@@ -40,6 +40,7 @@ HOMES: dict[str, dict[str, str]] = {
     },
     "codec": {"spec": "bytegolf.codec"},
     "backend": {"spec": "bytegolf"},
+    "world": {"spec": "bytegolf"},
     "adaptation": {"torch": "bytegolf.on_torch.adapt"},
     "corpus": {"spec": "bytegolf.data"},
     "tokenizer": {"spec": "bytegolf.data"},
@@ -70,12 +71,14 @@ VARIANTS: dict[str, dict[str, str]] = {
         "int5_clip_floor": "int_rows:Int5ClipFloor",
     },
     "backend": {"torch": "on_torch.backend:TorchBackend"},
+    "world": {"torch": "on_torch.dist:join"},
     "adaptation": {"sgd": "full:Sgd", "adamw": "full:AdamW", "lora": "lora:LowRank"},
     "corpus": {"stdlib": "corpora:stdlib", "stdlib-docs": "corpora:stdlib_docs"},
     "tokenizer": {
         "bpe": "tokenizer:BpeTokenizer",
         "case_bpe": "case_bpe:CaseBpeTokenizer",
         "bytes": "tokenizer:ByteTokenizer",
+        "sentencepiece": "sentencepiece:SentencePieceTokenizer",
     },
     "baseline": {
         "xz -9e": "baselines:xz",

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from bytegolf.data import case_split
 from bytegolf.data.case_bpe import CaseBpeTokenizer
 from bytegolf.data.framing import frame
+from bytegolf.data.sentencepiece import SentencePieceTokenizer
 from bytegolf.data.tokenizer import BpeTokenizer, ByteTokenizer, Tokenizer, from_bytes
 from bytegolf.errors import DataError
+from fakes.toy_fineweb import train_model
 from reference.golf_reader import TOKENIZERS, GolfError
 from reference.tokenizer_reader import decode_ids, decode_tokenizer, join_case, split_case
 
@@ -44,6 +46,8 @@ TEXTS = st.lists(st.sampled_from(PARTS) | st.binary(max_size=6), max_size=8).map
 def kinds() -> list[Tokenizer]:
     found: list[Tokenizer] = [ByteTokenizer(), BpeTokenizer(SINGLE), CaseBpeTokenizer(BpeTokenizer(SINGLE))]
     found += [BpeTokenizer.train([TEXT], 520), CaseBpeTokenizer.train([TEXT], 520)]
+    found += [SentencePieceTokenizer.from_model(train_model(pieces)) for pieces in (True, False)]
+    found += [SentencePieceTokenizer.byte260()]
     assert {tokenizer.kind for tokenizer in found} == TOKENIZERS
     return found
 
@@ -57,7 +61,7 @@ def test_the_ids_of_documents_give_their_bytes(documents: list[bytes]) -> None:
         ids = [i for document in documents for i in (tokenizer.bos_id, *tokenizer.encode(document).tolist())]
         assert decode_ids(found, ids) == b"".join(documents)
         for i in range(1, tokenizer.vocab_size) if not tokenizer.transforms else ():
-            assert found.pieces[i] == tokenizer.decode([i])
+            assert found.pieces[i] in (tokenizer.decode([i]), b" " + tokenizer.decode([i]))
 
 
 @given(st.data())
@@ -104,8 +108,14 @@ def agree(blob: bytes) -> None:
             decode_tokenizer(blob)
         return
     found = decode_tokenizer(blob)
+    assert found.kind == expected.kind
+    if isinstance(expected, SentencePieceTokenizer):
+        before = next(i for i, size in enumerate(expected.token_bytes()) if size)
+        size = len(expected.decode([before]))
+        assert found.pieces == [expected.decode([before, i])[size:] for i in range(expected.vocab_size)]
+        return
     inner = getattr(expected, "bpe", expected)
-    assert (found.kind, found.pieces) == (expected.kind, [b"", *inner.pieces])
+    assert found.pieces == [b"", *inner.pieces]
 
 
 @pytest.mark.parametrize(
@@ -127,12 +137,54 @@ def agree(blob: bytes) -> None:
         {"kind": "bpe", "merges": 2, "pattern": "x"},
         {"kind": "case_bpe", "merges": 2, "pattern": "x"},
         {"kind": "case_bpe"},
+        {"kind": "sentencepiece"},
+        {"kind": "sentencepiece", "types": 1},
+        {"kind": "sentencepiece", "types": [1]},
+        {"kind": "sentencepiece", "types": [["control", 3], ["unknown", 1]]},
+        {"kind": "sentencepiece", "types": [["control", 3], ["unknown", 1], ["byte", 256], ["normal", 1]]},
+        {"kind": "sentencepiece", "types": [["control", 3], ["unknown", 1], ["byte", 256.0]]},
+        {"kind": "sentencepiece", "types": [["control", 3], ["unknown", 1], ["byte", 200], ["byte", 56]]},
+        {"kind": "sentencepiece", "types": [["control", 70_000], ["unknown", 1], ["byte", 256]]},
+        {"kind": "sentencepiece", "types": [["control", 3], ["unknown", 1], ["other", 256]]},
     ],
 )
 def test_of_heads_that_nobody_writes_both_say_the_same(head: dict[str, object]) -> None:
     """Two merges, a b and ab c: 34 bits."""
     bits = f"{ord('a'):08b}{ord('b'):08b}{256:09b}{ord('c'):09b}" + "0" * 6
     agree(frame(head, int(bits, 2).to_bytes(5)))
+
+
+TYPES = [["control", 3], ["unknown", 1], ["byte", 256], ["normal", 2]]
+
+
+@pytest.mark.parametrize("run", [TYPES[3], ["user_defined", 2], ["normal", 1], ["normal", 3], ["control", 2]])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"\x01 \x01a",
+        b"\x01a\x02 a",
+        b"\x01 \x01 ",
+        b"\x01 \x00",
+        b"\x01 \x02a",
+        b"\x01 \x01\xff",
+        b"\x01 \x03\xe2\x96\x81",
+        b"\x01 \x56" + b" " * 86,
+        b"\x01 \x55" + b" " * 85,
+        b"",
+    ],
+)
+def test_of_pieces_that_nobody_writes_both_say_the_same(run: list[object], payload: bytes) -> None:
+    agree(frame({"kind": "sentencepiece", "types": [*TYPES[:3], run]}, payload))
+
+
+@pytest.mark.parametrize("count", [255, 256, 257])
+@pytest.mark.parametrize("first", ["control", "unused"])
+def test_without_byte_pieces_both_want_room_for_bytes(count: int, first: str) -> None:
+    texts = [b" ", *(bytes([value]) for value in range(0x21, 0x7F))]
+    texts += [chr(0xA1 + i).encode() for i in range(count - len(texts))]
+    types = [[first, 1], ["control", 2], ["unknown", 1], ["normal", count]]
+    payload = b"".join(bytes([len(text)]) + text for text in texts)
+    agree(frame({"kind": "sentencepiece", "types": types}, payload))
 
 
 @pytest.mark.parametrize(("left", "right"), [(256, 256), (257, 97), (97, 98), (256, 99)])

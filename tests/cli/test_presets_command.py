@@ -71,6 +71,7 @@ def test_diff_shows_what_differs_after_extends_and_defaults() -> None:
         "model.embed.mixers.0.stop_at_bos": {"a": True, "b": False},
         "model.embed.mixers.1.stop_at_bos": {"a": True, "b": False},
         "pack.codecs.table": {"a": "int8", "b": "int8_clip_floor"},
+        "train.order": {"a": "strided", "b": "published"},
     }
 
 

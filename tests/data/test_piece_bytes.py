@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import io
-import sys
 import tempfile
 import warnings
 from itertools import pairwise
@@ -19,7 +18,7 @@ from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 
 from bytegolf.data import piece_bytes as module
 from bytegolf.data.piece_bytes import BLANK, PieceBytes, PieceType, check_challenge_export
-from bytegolf.errors import ConfigError, DataError
+from bytegolf.errors import DataError
 
 PUBLISHED_MODEL = Path(__file__).parents[2].parent / "shared" / "data" / "fineweb_1024_bpe.model"
 
@@ -249,12 +248,6 @@ def test_the_published_model_has_no_bytes_for_what_it_cannot_write(
     ids = [1, *model.encode("a \U0001f600 b")]
     assert 3 in ids
     assert rule.stream_bytes(np.array(ids)) == len(b"a  ")
-
-
-def test_a_missing_library_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(sys.modules, "sentencepiece", None)
-    with pytest.raises(ConfigError, match=r"pip install 'bytegolf\[fineweb\]'"):
-        PieceBytes.from_sentencepiece(tmp_path / "x.model")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"hello", bytes(100)])

@@ -14,10 +14,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from build_samples import FORMS, defined, files, found, write_lines
 from data_samples import prose
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from source_samples import FORMS, defined, files, found, write_lines
 
 from bytegolf import files as atomic_files
 from bytegolf.data import build, source, spill

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bytegolf.errors import ConfigError
-from bytegolf.on_torch import backend, device
+from bytegolf.errors import ConfigError, WorldError
+from bytegolf.on_torch import device, trainer
 from bytegolf.on_torch.backend import TorchBackend
 from bytegolf.on_torch.device import DEVICES, choose_device, choose_precision
+from bytegolf.on_torch.dist import local_device
 from model_samples import generic_weights, system
 
 CPU = torch.device("cpu")
@@ -79,13 +80,13 @@ def test_the_probe_counts_products(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_compiling_without_a_compiler_is_refused_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backend.shutil, "which", lambda name: None)
+    monkeypatch.setattr(trainer.shutil, "which", lambda name: None)
     with pytest.raises(ConfigError, match=r"C\+\+ compiler") as caught:
-        backend.require_compiler("cpu")
+        trainer.require_compiler("cpu")
     assert caught.value.where == "train.compile"
-    backend.require_compiler("cuda")
-    monkeypatch.setattr(backend.shutil, "which", lambda name: "/usr/bin/c++" if name == "c++" else None)
-    backend.require_compiler("cpu")
+    trainer.require_compiler("cuda")
+    monkeypatch.setattr(trainer.shutil, "which", lambda name: "/usr/bin/c++" if name == "c++" else None)
+    trainer.require_compiler("cpu")
 
 
 def test_a_backend_gives_back_the_weights_it_was_given_and_refuses_others() -> None:
@@ -105,3 +106,26 @@ def test_a_backend_gives_back_the_weights_it_was_given_and_refuses_others() -> N
     copy = made.weights()
     copy["embed.weight"][:] = 0
     assert made.weights()["embed.weight"].any()
+
+
+def test_each_process_gets_a_gpu_of_its_own_or_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert local_device("auto", 1) == torch.device("cuda", 1)
+    assert local_device("cpu", 5) == CPU
+    with pytest.raises(WorldError, match=r"local rank 2 on a machine with 2 GPUs[\s\S]*start 2 processes"):
+        local_device("cuda", 2)
+
+
+def test_what_a_gpu_can_do_is_what_its_maker_says_and_else_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert device.peak_flops(CPU, "bf16") is None
+    for name, peak in (
+        ("NVIDIA H100 80GB HBM3", 989e12),
+        ("NVIDIA H100 PCIe", 756e12),
+        ("NVIDIA H200", 989e12),
+        ("NVIDIA A100-SXM4-80GB", 312e12),
+        ("Something Else", None),
+    ):
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda place, name=name: name)
+        assert device.peak_flops(torch.device("cuda"), "bf16") == peak
+    assert device.peak_bytes(CPU) > 1 << 20

@@ -124,9 +124,9 @@ def test_every_parameter_gets_a_gradient_within_three_steps_but_the_dead(name: s
         update(multiplier, step)
 
     trainer.optimizers.step = watched  # type: ignore[method-assign]
-    batches = Batches(library.train_tokens(), config.model.context, 16, 0)
+    batches = Batches.of(library.train_stream(), context=config.model.context, rows=16, seed=0)
     for step in range(3):
-        trainer.step(batches.batch(step), 1.0, step)
+        trainer.step(batches.batch(step).ids, 1.0, step)
     assert set(manifest(config.model).roles()) - alive == DEAD.get(name, set())
 
 

@@ -28,7 +28,7 @@ RANGES = {
     "int5_clip_floor": (-16, 15),
     "ecsq": (-16383, 16383),
 }
-TOKENIZERS = {"bpe", "case_bpe", "bytes"}
+TOKENIZERS = {"bpe", "case_bpe", "bytes", "sentencepiece"}
 MOST_ELEMENTS = 1 << 28
 
 

@@ -12,15 +12,17 @@ from typing import Any
 from reference.golf_reader import TOKENIZERS, GolfError, need, whole
 
 BOS = 0
+BOUNDARIES = {"control", "unknown", "unused"}
 CAP, UPPER, ESCAPE = 0x0E, 0x0F, 0x10
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """pieces[id] are the bytes of an id, none for BOS."""
+    """pieces[id] are the bytes of an id, none for BOS. types: of the ids of a `sentencepiece`, else none."""
 
     kind: str
     pieces: list[bytes]
+    types: tuple[str, ...] = ()
 
 
 def decode_tokenizer(blob: bytes) -> Tokenizer:
@@ -32,6 +34,10 @@ def decode_tokenizer(blob: bytes) -> Tokenizer:
         need(isinstance(head["pattern"], str) and len(head["pattern"]) <= 1000, "tokenizer: head")
         need(whole(head["merges"], 0, 65_279), "tokenizer: head")
         return Tokenizer("bpe", [b"", *read_merges(payload, head["merges"])])
+    if kind == "sentencepiece":
+        need(set(head) == {"kind", "types"}, "tokenizer: head")
+        types = read_types(head["types"])
+        return Tokenizer("sentencepiece", read_written(payload, types), types)
     need(set(head) == {"kind"} and kind in TOKENIZERS, "tokenizer: head")
     if kind == "bytes":
         need(not payload, "tokenizer: a payload")
@@ -50,6 +56,65 @@ def read_head(blob: bytes) -> tuple[dict[str, Any], bytes]:
         raise GolfError("tokenizer: head") from error
     need(isinstance(head, dict) and isinstance(head.get("kind"), str), "tokenizer: head")
     return head, blob[end + 1 : -4]
+
+
+def read_types(runs: Any) -> tuple[str, ...]:
+    """The type of every id."""
+    types: list[str] = []
+    need(isinstance(runs, list), "tokenizer: types")
+    for run in runs:
+        need(isinstance(run, list) and len(run) == 2 and whole(run[1], 1, 65_536), "tokenizer: types")
+        need(run[0] in ("normal", "user_defined", "byte", *BOUNDARIES), "tokenizer: types")
+        need(not types or types[-1] != run[0], "tokenizer: two runs that are one")
+        types += [run[0]] * run[1]
+        need(len(types) <= 65_536, "tokenizer: too many ids")
+    need(types[1:2] == ["control"] and types.count("unknown") == 1, "tokenizer: BOS or unknown")
+    need(len(types) >= 4 and types.count("byte") in (0, 256), "tokenizer: bytes")
+    if "byte" not in types:
+        room = types[4:260]
+        fine = types[0] == "control" and len(room) == 256 and not BOUNDARIES & set(room)
+        need(fine, "tokenizer: no way to write bytes")
+    return tuple(types)
+
+
+def read_written(payload: bytes, types: tuple[str, ...]) -> list[bytes]:
+    """The bytes of every id behind an ordinary one."""
+    texts, at = [], 0
+    while at < len(payload):
+        text = payload[at + 1 : at + 1 + payload[at]]
+        need(len(text) == payload[at] > 0, "tokenizer: length of a piece")
+        try:
+            written = text.decode().replace(" ", "\u2581")
+        except UnicodeDecodeError as error:
+            raise GolfError("tokenizer: a piece that is no UTF-8") from error
+        need("\u2581" not in text.decode() and len(written.encode()) <= 255, "tokenizer: a piece")
+        texts.append(
+            written.replace("\u2581", " ", 1).encode() if written[0] == "\u2581" else written.encode()
+        )
+        at += 1 + len(text)
+    need(len(set(texts)) == len(texts), "tokenizer: a piece twice")
+    need(not texts or b" " in texts, "tokenizer: no lone blank")
+    written_ids = [i for i, kind in enumerate(types) if kind in ("normal", "user_defined")]
+    need(len(written_ids) == len(texts), "tokenizer: number of pieces")
+    pieces = [b""] * len(types)
+    for i, piece in zip(written_ids, texts, strict=True):
+        pieces[i] = piece
+    for value, i in enumerate(i for i, kind in enumerate(types) if kind == "byte"):
+        pieces[i] = bytes([value])
+    return pieces
+
+
+def join_pieces(tokenizer: Tokenizer, ids: list[int]) -> bytes:
+    """A blank in front of a piece is dropped behind a boundary; padding escapes where there are no byte pieces."""
+    out, escapes = b"", "byte" not in tokenizer.types
+    for before, i in zip([1, *ids], ids, strict=False):
+        piece = tokenizer.pieces[i]
+        if escapes and before == 0 and 4 <= i < 260:
+            piece = bytes([i - 4])
+        elif tokenizer.types[i] != "byte" and tokenizer.types[before] in BOUNDARIES:
+            piece = piece.removeprefix(b" ")
+        out += piece
+    return out
 
 
 def read_merges(payload: bytes, merges: int) -> list[bytes]:
@@ -75,6 +140,8 @@ def read_merges(payload: bytes, merges: int) -> list[bytes]:
 def decode_ids(tokenizer: Tokenizer, ids: list[int]) -> bytes:
     """The bytes of the ids of whole documents."""
     need(all(0 <= i < len(tokenizer.pieces) for i in ids), "tokenizer: an id beyond the vocabulary")
+    if tokenizer.kind == "sentencepiece":
+        return join_pieces(tokenizer, ids)
     if tokenizer.kind != "case_bpe":
         return b"".join(tokenizer.pieces[i] for i in ids)
     starts = list(accumulate(i == BOS for i in ids))

@@ -306,7 +306,7 @@ def test_only_the_book_of_scores_makes_a_scored_and_only_training_takes_gradient
     learners = {
         path for path, text in sources.items() if "autograd.backward" in text or "autograd.grad" in text
     }
-    assert learners == {"on_torch/backend.py", "on_torch/adapt/full.py", "on_torch/adapt/lora.py"}
+    assert learners == {"on_torch/trainer.py", "on_torch/adapt/full.py", "on_torch/adapt/lora.py"}
     assert not [path for path, text in sources.items() if ".backward()" in text]
 
 

@@ -18,6 +18,7 @@ from bytegolf.codec.ecsq import Ecsq
 from bytegolf.codec.prune import magnitude_prune
 from bytegolf.config.schema import Config
 from bytegolf.data.dataset import Dataset
+from bytegolf.data.token_stream import TokenStream
 from bytegolf.errors import BudgetError, DataError
 from bytegolf.model.backend import Floats, Ids
 from bytegolf.model.spec import manifest
@@ -52,7 +53,7 @@ def run(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="module")
 def packed(run: Run, dataset: Dataset) -> Callable[..., Filled]:
     """packed(budget, *overrides): the run in so many bytes."""
-    rows = calibration_rows(run.config, dataset.train_tokens(), 256)
+    rows = calibration_rows(run.config, dataset.train_stream(), 256)
     backend = TorchBackend(run.config.model, device="cpu")
 
     def pack(budget: int, *overrides: str) -> Filled:
@@ -207,15 +208,15 @@ def test_a_loss_that_only_makes_noise_still_gives_a_full_file(run: Run, curvatur
 
 
 def test_calibration_text_is_rows_of_the_training_split_and_no_more_than_there_is(dataset: Dataset) -> None:
-    config, tokens = tiny_config(), dataset.train_tokens()
+    config, tokens, stream = tiny_config(), dataset.train_tokens(), dataset.train_stream()
     text = tokens.tobytes()
     for wanted, rows in ((1, 1), (160, 10), (10**9, len(tokens) // 16 - 1)):
-        drawn = calibration_rows(config, tokens, wanted)
+        drawn = calibration_rows(config, stream, wanted)
         assert drawn.shape == (rows, 17)
         assert all(row.astype(np.uint16).tobytes() in text for row in drawn)
         assert len({row.tobytes() for row in drawn}) == rows
     with pytest.raises(DataError, match="needs at least 17 tokens"):
-        calibration_rows(config, tokens[:16], 100)
+        calibration_rows(config, TokenStream.of(tokens[:16]), 100)
 
 
 def test_rows_that_differ_a_lot_get_steps_in_half_octaves_around_one() -> None:

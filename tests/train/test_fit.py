@@ -20,7 +20,7 @@ from bytegolf.on_torch.backend import TorchBackend
 from bytegolf.score.packed import load_packed
 from bytegolf.train.export import export, with_pack_overrides
 from bytegolf.train.fit import estimated_bpb, fit
-from bytegolf.train.interrupt import graceful_interrupt
+from bytegolf.train.interrupt import SIGNALS, graceful_interrupt
 from bytegolf.train.loop import StepRecord
 from bytegolf.train.run_dir import METRICS, SUMMARY, WEIGHTS, Run, open_run
 from tiny import tiny_config, tiny_dataset
@@ -100,6 +100,16 @@ def test_a_run_in_the_way_stays_and_force_replaces_it(dataset: Dataset, tmp_path
     assert (first.summary["steps"], forced.summary["steps"]) == (4, 2)
 
 
+def test_a_patient_process_takes_any_number_of_signals_for_one() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with graceful_interrupt(patient=True) as stop:
+        assert not stop()
+        for number in (*SIGNALS, *SIGNALS):
+            signal.raise_signal(number)
+            assert stop()
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
 class Interrupting:
     """A hook that presses Ctrl-C during its second step."""
 
@@ -114,7 +124,7 @@ class Interrupting:
 def test_one_interrupt_saves_what_there_is(dataset: Dataset, tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGINT)
     run = fit(tiny_config("train.steps=50"), dataset, tmp_path / "run", device="cpu", hooks=[Interrupting()])
-    assert (run.summary["steps"], run.summary["interrupted"]) == (2, True)
+    assert (run.summary["steps"], run.summary["interrupted"]) == (3, True)  # the step under way is finished
     assert signal.getsignal(signal.SIGINT) is before
     assert run.weights()
 

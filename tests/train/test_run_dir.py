@@ -146,6 +146,10 @@ def test_metrics_are_one_json_line_a_step_that_is_there_at_once(tmp_path: Path) 
         "progress": 0.1,
         "lr_multiplier": 1.0,
         "grad_norm": 3.0,
+        "documents": 0,
+        "loader_wait": 0.0,
+        "peak_bytes": 0,
+        "mfu": None,
     }
 
 

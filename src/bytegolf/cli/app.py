@@ -31,7 +31,9 @@ from bytegolf.cli import (
     train,
     verify,
 )
-from bytegolf.errors import UserError
+from bytegolf.cli.world import TOGETHER
+from bytegolf.errors import ConfigError, UserError
+from bytegolf.launch import launched
 
 NOT_VALID = 1
 MISTAKE = 2
@@ -96,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot spell a letter stops nothing
     try:
+        _alone_or_made_for_it(words)
         result = run(words)
         sys.stdout.flush()
     except UserError as error:
@@ -121,8 +124,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return INTERRUPTED if facts.get("interrupted") else 0
 
 
+def _alone_or_made_for_it(words: list[str]) -> None:
+    """Raises UserError when several processes are about to do the same thing at once."""
+    size = launched().size
+    if size > 1 and words and words[0] not in (*TOGETHER, "--help", "-h", "--version"):
+        raise UserError(
+            f"of all commands only {' and '.join(TOGETHER)} divide their work over processes",
+            got=f"{size} processes for `bytegolf {words[0]}`",
+            fix="run it without torchrun",
+        )
+
+
 def _complain(error: UserError, as_json: bool) -> int:
-    print(f"error: {error}", file=sys.stderr)
+    rank = launched().rank if not isinstance(error, ConfigError) else 0
+    if rank:
+        print(f"[rank {rank}] error: {error}", file=sys.stderr)
+    elif not launched().rank:  # what every process finds wrong with the same words is said once
+        print(f"error: {error}", file=sys.stderr)
     return _as_json(error, as_json)
 
 

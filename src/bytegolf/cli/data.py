@@ -7,10 +7,10 @@ from typing import Any
 
 import typer
 
-from bytegolf.cli import datasets
+from bytegolf.cli import datasets, fetch
 from bytegolf.cli.output import CACHE, JSON, Output
 
-app = typer.Typer(no_args_is_help=True, help="Build token shards from text.")
+app = typer.Typer(no_args_is_help=True, help="Build token shards from text, or fetch them.")
 
 BUILD_HELP = """Turn a corpus into a tokenizer, token shards and a manifest.
 
@@ -27,8 +27,11 @@ Example: `bytegolf data build stdlib`
 
 Example: `bytegolf data build --source book.txt --out data/book --vocab 512`
 
-Example: `bytegolf data build --source web.jsonl --out data/web --workers 8`
+Example: `bytegolf data build --source all.jsonl --out data/all --workers 8`
 """
+
+
+app.command("fetch", help=fetch.HELP)(fetch.command)
 
 
 @app.command("build", help=BUILD_HELP)

@@ -34,7 +34,7 @@ def fill_budget(
     source = data or _recorded(run.summary["data"])
     dataset = datasets.find_or_build(output, source, config.model.vocab_size, cache)
     _check_same_text(dataset, run)
-    rows = calibration_rows(config, dataset.train_tokens(), calibration_tokens or CALIBRATION_TOKENS)
+    rows = calibration_rows(config, dataset.train_stream(), calibration_tokens or CALIBRATION_TOKENS)
     backend = registry.lookup("backend", "torch")(config.model, device=device)
     with output.progress("measuring what steps cost") as report:
         return fill(run, config, backend, rows, report)
@@ -64,7 +64,7 @@ def _check_same_text(dataset: Dataset, run: Run) -> None:
     from bytegolf.errors import DataError
 
     parts = {
-        "training text": (dataset.manifest.splits.train.sha256, run.summary["data"]["train_sha256"]),
+        "training text": (dataset.manifest.splits.train.identity, run.summary["data"]["train_sha256"]),
         "tokenizer": (dataset.tokenizer.sha256, hashlib.sha256(run.tokenizer).hexdigest()),
     }
     for part, (found, wanted) in parts.items():

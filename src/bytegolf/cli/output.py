@@ -9,9 +9,11 @@ from typing import Any
 
 import typer
 
+from bytegolf.launch import launched
+
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout and everything else on stderr.")
 DEVICE = typer.Option("auto", help="auto, cpu, cuda or mps.", show_default=True)
-# Where a dataset that has a name is built: the one environment variable that bytegolf reads.
+# Where a dataset that has a name is built: the one environment variable that bytegolf reads, but for torchrun's.
 CACHE = typer.Option(
     None,
     "--cache",
@@ -29,9 +31,11 @@ class Output:
         # Here and below: rich takes a while to import, and --help needs none of it.
         from rich.console import Console
 
-        self.as_json = as_json
-        self.notes = Console(stderr=True, highlight=False, soft_wrap=True)
-        self.results = Console(stderr=as_json or data_on_stdout, highlight=False, soft_wrap=True)
+        quiet = launched().rank > 0  # of several processes the first one speaks
+        self.as_json = as_json and not quiet
+        self.notes = Console(stderr=True, highlight=False, soft_wrap=True, quiet=quiet)
+        stderr = as_json or data_on_stdout
+        self.results = Console(stderr=stderr, highlight=False, soft_wrap=True, quiet=quiet)
 
     def tell(self, line: str) -> None:
         self.notes.print(line, markup=False)

@@ -9,6 +9,7 @@ import typer
 
 from bytegolf.cli import configs, datasets
 from bytegolf.cli.output import CACHE, DEVICE, JSON, Output
+from bytegolf.cli.world import JOIN_SECONDS, first_on_rank_0, join
 
 if TYPE_CHECKING:
     from bytegolf.config.schema import Score as Settings
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from bytegolf.score.bpb import Score
     from bytegolf.score.held_out import HeldOut
     from bytegolf.score.packed import Packed
+
+_DICTIONARIES = 8  # bytes of training text that a dictionary is chosen from, for each of its own
+_MOST_DECODED = 1 << 28  # beyond that dictionaries choose from the beginning of the training text
 
 HELP = """Score a packed model on held-out text.
 
@@ -27,7 +31,7 @@ tokens that moves by `--stride`; a smaller stride gives every token more context
 `--adapt` the model learns from text that has its score, never before; docs/scoring.md says what each way is worth.
 When the file lies in its run directory, the unpacked weights are scored too, so that the cost of packing shows.
 Beside it stand general compressors on the same bytes; those that learn from a dictionary get as many bytes of
-training text as the model has.
+training text as the model has. Several processes share the work when torchrun starts them (docs/scale.md).
 
 Example: `bytegolf score runs/pocket/model.golf`
 
@@ -48,6 +52,7 @@ def command(
     baselines: bool = typer.Option(True, help="Score general compressors on the same bytes."),
     unpacked: bool = typer.Option(True, help="Score the weights of the run too, where they are at hand."),
     device: str = DEVICE,
+    join_seconds: float = JOIN_SECONDS,
     cache: Path | None = CACHE,
     as_json: bool = JSON,
 ) -> dict[str, Any]:
@@ -55,14 +60,21 @@ def command(
     from bytegolf.score.packed import load_packed
 
     output = Output(as_json)
-    packed = load_packed(artifact, device)
-    settings = configs.score_settings(packed.config, context, stride, documents, adapt, override)
-    dataset = datasets.find_or_build(output, data, packed.config.model.vocab_size, cache)
-    check_same_tokenizer(packed, dataset, artifact)
-    text = HeldOut.of(dataset)
-    result = _score(output, "scoring the packed model", packed.backend, text, settings)
-    before = _score_unpacked(output, artifact, packed, text, settings) if unpacked else None
-    compressed = _run_baselines(output, text, dataset, packed.nbytes) if baselines else {}
+    with join(device, join_seconds) as world:
+        packed = load_packed(artifact, device, world)
+        settings = configs.score_settings(packed.config, context, stride, documents, adapt, override)
+        vocab = packed.config.model.vocab_size
+        dataset = first_on_rank_0(world, lambda: datasets.find_or_build(output, data, vocab, cache))
+        check_same_tokenizer(packed, dataset, artifact)
+        text = HeldOut.of(dataset)
+        if text.note:
+            output.tell(text.note)
+        result = _score(output, "scoring the packed model", packed.backend, text, settings)
+        before = _score_unpacked(output, artifact, packed, text, settings) if unpacked else None
+        compressed = {}
+        if baselines and world.rank == 0:
+            compressed = _run_baselines(output, text, dataset, packed.nbytes)
+        world.wait()
     _show(output, packed, result, before, compressed)
     summary = {
         "artifact": str(artifact),
@@ -124,7 +136,13 @@ def _run_baselines(output: Output, text: HeldOut, dataset: Dataset, budget: int)
     from bytegolf.score.baselines import run_baselines
 
     output.tell("compressing the same bytes with general compressors")
-    results = run_baselines(text.raw or b"", dataset.text("train"), budget)
+    split = dataset.manifest.splits.train
+    if split.sha256 is None or split.bytes > _MOST_DECODED:
+        training = dataset.beginning("train", _DICTIONARIES * budget)
+        output.tell(f"dictionaries choose from the first {len(training):,} bytes of the training text")
+    else:
+        training = dataset.text("train")
+    results = run_baselines(text.raw or b"", training, budget)
     return {name: result.to_json() for name, result in results.items()}
 
 

@@ -103,7 +103,7 @@ def _of_artifact(
     return Case(
         PackedSubject(packed, settings, artifact),
         raw_documents(dataset, "val"),
-        train=raw_documents(dataset, "train"),
+        train=_training(output, dataset),
         files=[artifact],
         budget=packed.config.pack.budget or None,
         in_clean_room=_artifact_spec(artifact, device, settings),
@@ -134,11 +134,19 @@ def _of_predictor(
     return Case(
         subject,
         raw_documents(dataset, "val"),
-        train=raw_documents(dataset, "train"),
+        train=_training(output, dataset),
         files=files,
         in_clean_room=rebuild(spec),
         **options,
     )
+
+
+def _training(output: Output, dataset: Dataset) -> list[bytes] | None:
+    """The training documents; None of a fetched dataset, whose training text nobody has at hand."""
+    if dataset.manifest.splits.train.sha256 is None:
+        output.tell("training shards were fetched as tokens: T8 is not run, and T14 knows no training text")
+        return None
+    return raw_documents(dataset, "train")
 
 
 def raw_documents(dataset: Dataset, split: Any) -> list[bytes]:

@@ -209,13 +209,26 @@ class Swa(Frozen):
 Averaging = Annotated[NoAveraging | Ema | Swa, Field(discriminator="kind")]
 
 
+class Validation(Frozen):
+    """Scores of held-out text along the run, after every `every` steps, beside the clock.
+
+    tokens: of the held-out split from its start on, rounded up to whole documents; 0 = all. Without overlap.
+    """
+
+    every: int = Field(ge=1)
+    tokens: int = Field(1 << 20, ge=0)
+
+
 class Train(Frozen):
     """One training run. Exactly one of `seconds`, `steps`, `tokens` is the budget.
 
     rows: sequences a step, so a step is rows * model.context tokens. micro_rows: how many of them go through the
     network at a time (0 = all); it divides rows and changes memory, not the result.
-    optimizers: one optimizer per role of the manifest. clip: global L2 norm of the gradient, 0 = off.
-    precision: `auto` lets a short probe choose. compile: torch.compile, where a C++ compiler is at hand.
+    order: which tokens each step takes, as in data.loader: "shuffled", "strided" (for data of any size) or
+    "published" (as they come). optimizers: one optimizer per role of the manifest. clip: global L2 norm of the
+    gradient, 0 = off. precision: `auto` lets a short probe choose. compile: torch.compile; `auto` on CUDA alone.
+    compile_warmup_steps: whole steps before the clock starts, undone afterwards, so that compiling costs no
+    training time; where nothing is compiled and the device is no GPU there are none. validation: none by default.
     """
 
     seconds: float | None = Field(None, gt=0)
@@ -223,13 +236,16 @@ class Train(Frozen):
     tokens: int | None = Field(None, ge=1)
     rows: int = Field(ge=1)
     micro_rows: int = Field(0, ge=0)
+    order: Literal["shuffled", "strided", "published"] = "shuffled"
     seed: int = Field(1337, ge=0, lt=1 << 64)
     optimizers: dict[Role, Optimizer]
     schedule: Schedule = Trapezoid()
     averaging: Averaging = NoAveraging(kind="none")
     clip: float = Field(0.0, ge=0)
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    compile: bool = False
+    compile: bool | Literal["auto"] = "auto"
+    compile_warmup_steps: int = Field(3, ge=0)
+    validation: Validation | None = None
 
     @model_validator(mode="after")
     def _one_budget(self) -> Train:

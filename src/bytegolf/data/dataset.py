@@ -16,11 +16,13 @@ import numpy.typing as npt
 from bytegolf import registry
 from bytegolf.data import tokenizer as tokenizers
 from bytegolf.data.manifest import MANIFEST, Manifest, ShardEntry, SplitEntry, SplitName, read_manifest
-from bytegolf.data.shards import open_shard
+from bytegolf.data.shards import map_shard, open_shard
+from bytegolf.data.token_stream import TokenStream
 from bytegolf.data.tokenizer import Tokenizer
 from bytegolf.errors import DataError, did_you_mean
 
 _PIECE_TOKENS = 1 << 20
+_CHECKED_AT_ONCE = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,27 @@ class Dataset:
     tokenizer: Tokenizer
 
     def train_tokens(self) -> npt.NDArray[np.uint16]:
-        """Training tokens (n,), a BOS before each document; mapped into memory when they fill one shard.
+        """Training tokens (n,), a BOS before each document, in one array.
 
         Raises DataError if a shard is damaged; an id altered within the vocabulary shows in `verify` only.
         """
         return self._tokens("train")
+
+    def train_stream(self) -> TokenStream:
+        """Training tokens for a loader: all shards mapped into memory, and read only where it asks for them.
+
+        Raises DataError if the header or the length of a shard is not that of the manifest. Ids are compared with
+        the vocabulary at once in a split of up to 2^26 tokens, in a larger one when they are read.
+        """
+        entries = [entry for entry in self.manifest.splits.train.files if entry.tokens]
+        size = self.tokenizer.vocab_size
+        small = sum(entry.tokens for entry in entries) <= _CHECKED_AT_ONCE
+        opened = [
+            open_shard(p, size) if small else map_shard(p) for p in (self.folder / e.name for e in entries)
+        ]
+        shards = [self._of_length(shard, entry) for shard, entry in zip(opened, entries, strict=True)]
+        names = [self.folder / entry.name for entry in entries]
+        return TokenStream(shards, names, size)
 
     def val_tokens(self) -> npt.NDArray[np.uint16]:
         """Held-out tokens (n,), a BOS before each document. Raises DataError unless every file has its sha256."""
@@ -63,15 +81,27 @@ class Dataset:
     def text(self, split: SplitName) -> bytes:
         """The raw text of a split, documents without separators, decoded from its tokens.
 
-        Raises DataError unless it has the bytes and the sha256 of the manifest.
+        Raises DataError unless it has the bytes and the sha256 of the manifest, if that knows one.
         """
         tokens, entry = self.tokens(split), self._entry(split)
         text = b"".join([self.tokenizer.decode(piece) for piece in self._whole_documents(tokens)])
         digest = hashlib.sha256(text).hexdigest()
-        if (len(text), digest) != (entry.bytes, entry.sha256):
+        if (len(text), digest) != (entry.bytes, entry.sha256 or digest):
             rule = f"the {split} text must have {entry.bytes} bytes and sha256 {entry.sha256}"
             raise self._broken(rule, f"{len(text)} bytes, sha256 {digest}")
         return text
+
+    def beginning(self, split: SplitName, size: int) -> bytes:
+        """The first `size` bytes of `text(split)`, or all when it is shorter; no more than that is decoded."""
+        parts, left, decoder = [], size, self.tokenizer.decoder()
+        for shard in self._entry(split).files:
+            tokens = self._stream((shard,), self.tokenizer.vocab_size)
+            for start in range(0, len(tokens) if left else 0, _PIECE_TOKENS):
+                parts.append(decoder.decode(tokens[start : start + _PIECE_TOKENS])[:left])
+                left -= len(parts[-1])
+                if not left:
+                    break
+        return b"".join(parts)
 
     def byte_counts(self, split: SplitName) -> npt.NDArray[np.uint16]:
         """Bytes of the raw text that each token stands for, (n,), 0 for BOS; they sum to the bytes of the split.
@@ -86,10 +116,14 @@ class Dataset:
         return counts
 
     def verify(self) -> None:
-        """Check every file, both texts and the bytes of every token. Raises DataError at the first difference."""
+        """Check every file, the texts that have a sha256, and the bytes of every token.
+
+        Raises DataError at the first difference.
+        """
         self._verify_files("train")
         for split in get_args(SplitName):
-            self.text(split)
+            if self._entry(split).sha256 is not None:
+                self.text(split)
             counts = self.byte_counts(split)
             expected = self._counted(self.tokens(split))
             if len(at := np.flatnonzero(counts != expected)):
@@ -119,13 +153,15 @@ class Dataset:
     def _stream(self, entries: tuple[ShardEntry, ...], limit: int) -> npt.NDArray[np.uint16]:
         shards = []
         for entry in entries:
-            shard = open_shard(self.folder / entry.name, limit)
-            if len(shard) != entry.tokens:
-                raise self._broken(f"{entry.name} must hold {entry.tokens} tokens", len(shard))
-            shards.append(shard)
+            shards.append(self._of_length(open_shard(self.folder / entry.name, limit), entry))
         if len(shards) == 1:
             return shards[0]
         return np.concatenate(shards) if shards else np.empty(0, dtype=np.uint16)
+
+    def _of_length(self, shard: npt.NDArray[np.uint16], entry: ShardEntry) -> npt.NDArray[np.uint16]:
+        if len(shard) != entry.tokens:
+            raise self._broken(f"{entry.name} must hold {entry.tokens} tokens", len(shard))
+        return shard
 
     def _counted(self, tokens: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint16]:
         pieces = [self.tokenizer.byte_counts(piece) for piece in self._whole_documents(tokens)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -46,14 +47,14 @@ class SplitEntry(_Frozen):
 
     bytes: of the raw text, the denominator of bits per byte; BOS and boundaries have none.
     tokens: including the BOS before each document.
-    sha256: of the concatenated raw text.
+    sha256: of the concatenated raw text; None for training shards that were fetched, whose text was never at hand.
     byte_counts: for a tokenizer that transforms text, one file per shard with the bytes of each token; else none.
     """
 
     documents: Count
     bytes: Count
     tokens: Count
-    sha256: Sha256
+    sha256: Sha256 | None
     files: tuple[ShardEntry, ...]
     byte_counts: tuple[ShardEntry, ...] = ()
 
@@ -63,6 +64,12 @@ class SplitEntry(_Frozen):
         if self.byte_counts and [shard.tokens for shard in self.byte_counts] != sizes:
             raise ValueError(f"byte_counts must have one file per shard, of {sizes} tokens")
         return self
+
+    @property
+    def identity(self) -> str:
+        """64 hexadecimal digits that tell one text from another: its sha256, else that of its shards' sha256s."""
+        shards = "".join(shard.sha256 for shard in self.files)
+        return self.sha256 or hashlib.sha256(shards.encode()).hexdigest()
 
 
 class Splits(_Frozen):
@@ -81,8 +88,36 @@ class MovedEntry(_Frozen):
     shingle: Count
 
 
+class FetchedFile(_Frozen):
+    """One file from the hub, listed in a split or not. sha256: of the file, of `size` bytes.
+
+    Of a shard: tokens, documents (how many BOS) and the bytes of all tokens but the first.
+    """
+
+    name: FileName
+    size: Count
+    sha256: Sha256
+    tokens: Count = 0
+    documents: Count = 0
+    bytes: Count = 0
+
+
+class Origin(_Frozen):
+    """Where a fetched dataset came from. revision: what was asked for; commit: what it was then."""
+
+    repo: str
+    revision: str
+    commit: str
+    prefix: str
+    variant: str
+    files: tuple[FetchedFile, ...]
+
+
 class Manifest(_Frozen):
-    """The whole of manifest.json. tool, python, platform: what built it."""
+    """The whole of manifest.json. tool, python, platform: what built it.
+
+    moved_near_duplicates: None where nobody looked for any. origin: of a dataset that was fetched.
+    """
 
     format: Literal[1]
     name: FileName
@@ -92,7 +127,8 @@ class Manifest(_Frozen):
     platform: str
     tokenizer: TokenizerEntry
     splits: Splits
-    moved_near_duplicates: MovedEntry
+    moved_near_duplicates: MovedEntry | None
+    origin: Origin | None = None
 
 
 def read_manifest(folder: Path) -> Manifest:

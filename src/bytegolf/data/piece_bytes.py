@@ -25,7 +25,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from bytegolf.errors import ConfigError, DataError
+from bytegolf.errors import DataError
 
 BLANK = "\u2581"  # how SentencePiece writes a blank
 
@@ -67,16 +67,10 @@ class PieceBytes:
     def from_sentencepiece(cls, path: str | os.PathLike[str]) -> PieceBytes:
         """The tables of a SentencePiece `.model` file.
 
-        Raises ConfigError if the library is not installed, DataError if the file is no model or has no lone blank.
+        Raises DataError if the file is no model or has no lone blank.
         """
-        try:
-            from sentencepiece import SentencePieceProcessor
-        except ImportError:
-            raise ConfigError(
-                "reading a SentencePiece model takes the library sentencepiece",
-                where=os.fspath(path),
-                fix="pip install 'bytegolf[fineweb]'",
-            ) from None
+        from sentencepiece import SentencePieceProcessor
+
         try:
             model = SentencePieceProcessor(model_file=os.fspath(path))
         except (OSError, RuntimeError) as error:

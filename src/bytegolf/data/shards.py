@@ -87,8 +87,26 @@ def open_shard(path: str | os.PathLike[str], vocab_size: int) -> npt.NDArray[np.
     """The tokens (n,) of a shard, mapped into memory and read-only.
 
     Cost: reads the file once, to compare every id with the vocabulary.
-    Raises DataError if the file is missing, is no shard, has another version or length, or an id is beyond
-    the vocabulary (naming the first).
+    Raises DataError as `map_shard` does, or if an id is beyond the vocabulary (naming the first).
+    """
+    ids = map_shard(path)
+    for start in range(0, len(ids), _CHUNK_TOKENS):
+        chunk = ids[start : start + _CHUNK_TOKENS]
+        if int(chunk.max()) >= vocab_size:
+            index = start + int(np.argmax(chunk >= vocab_size))
+            raise DataError(
+                f"every token id must be below the vocabulary size {vocab_size}",
+                got=f"id {int(ids[index])} at token {index}",
+                where=str(path),
+                fix="use the tokenizer and the vocabulary size that the shard was written with",
+            )
+    return ids
+
+
+def map_shard(path: str | os.PathLike[str]) -> npt.NDArray[np.uint16]:
+    """The tokens (n,) of a shard, mapped into memory and read-only; only its header is read.
+
+    Raises DataError if the file is missing, is no shard, or has another version or length.
     """
     path = Path(path)
     try:
@@ -111,16 +129,6 @@ def open_shard(path: str | os.PathLike[str], vocab_size: int) -> npt.NDArray[np.
     if count == 0:
         return np.empty(0, dtype=np.uint16)
     ids: npt.NDArray[np.uint16] = np.memmap(path, dtype="<u2", mode="r", offset=HEADER_BYTES, shape=(count,))
-    for start in range(0, count, _CHUNK_TOKENS):
-        chunk = ids[start : start + _CHUNK_TOKENS]
-        if int(chunk.max()) >= vocab_size:
-            index = start + int(np.argmax(chunk >= vocab_size))
-            raise DataError(
-                f"every token id must be below the vocabulary size {vocab_size}",
-                got=f"id {int(ids[index])} at token {index}",
-                where=str(path),
-                fix="use the tokenizer and the vocabulary size that the shard was written with",
-            )
     return ids
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bytegolf.model.scored import Scored
+from bytegolf.model.world import World
 
 Floats = NDArray[np.float32]
 Ids = NDArray[np.int64]
@@ -17,17 +18,52 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class StepResult:
-    """One optimizer step: mean loss in nats per token, L2 norm of the gradient before clipping."""
+    """One optimizer step: mean loss in nats per token of this rank's rows, L2 norm of the gradient of all rows
+    before clipping.
+    """
 
     loss: float
     grad_norm: float
 
 
 class Trainer(Protocol):
-    """Optimizer state around a backend's weights."""
+    """Optimizer state around a backend's weights.
+
+    ahead: how many steps may have begun without being finished; the device is then never without work.
+    compiled: whether the first step compiles something.
+    """
+
+    ahead: int
+    compiled: bool
 
     def step(self, batch: Ids, multiplier: float, step: int) -> StepResult:
-        """One step on batch (rows, T + 1), learning rates times `multiplier`; `step` counts from 0."""
+        """`begin` and `finish`."""
+        ...
+
+    def begin(self, batch: Ids, multiplier: float, step: int) -> None:
+        """One step on batch (rows, T + 1), learning rates times `multiplier`; `step` counts from 0.
+
+        batch: this rank's rows; every rank has as many.
+        """
+        ...
+
+    def finish(self) -> StepResult:
+        """What came of the oldest step that has begun and is not finished; waits for it."""
+        ...
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All that the next step depends on beside its batch: weights, optimizers, average, random numbers.
+
+        No step may be unfinished. Every rank calls it, and all get the same.
+        """
+        ...
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from there, bit for bit on one CPU process, in a world of any size."""
+        ...
+
+    def peak_bytes(self) -> int:
+        """The most memory so far: of the device on CUDA, else of the process."""
         ...
 
     def use_averaged(self) -> bool:
@@ -84,6 +120,7 @@ class Backend(Protocol):
     device: str
     precision: str
     notes: list[str]
+    world: World
 
     def load(self, weights: Mapping[str, Floats]) -> None:
         """Take float32 weights by manifest name; names and shapes must match exactly."""
@@ -111,6 +148,10 @@ class Backend(Protocol):
 
     def trainer(self, train: Any) -> Trainer:
         """Optimizers for the weights, as config.schema.Train describes them."""
+        ...
+
+    def peak_flops(self) -> float | None:
+        """Operations per second that the device has by its data sheet, in the precision of training."""
         ...
 
     def adapter(self, adaptation: Any) -> Adapter:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bytegolf.errors import UserError
+from bytegolf.model.world import ALONE, World
 
 
 class ScoringError(UserError):
@@ -86,12 +87,21 @@ class Scores:
         self._times[first:end] = 1
         return Scored(Scored._seal, first, self._tokens[first : end + 1], costs)
 
-    def complete(self) -> NDArray[np.float64]:
-        """All costs (targets,). Raises ScoringError when a target has none."""
-        missing = np.flatnonzero(self._times == 0)
+    def complete(self, world: World = ALONE) -> NDArray[np.float64]:
+        """All costs (targets,), those that the ranks of `world` wrote together.
+
+        Raises ScoringError when a target has none, or one from two ranks.
+        """
+        nats, times = self._nats.copy(), self._times
+        if world.size > 1:
+            nats, times = world.total(nats), world.total(times.astype(np.float64)).astype(np.uint8)
+        twice = np.flatnonzero(times > 1)
+        if len(twice):
+            raise ScoringError("a target is scored only once", got=f"target {int(twice[0])} by two ranks")
+        missing = np.flatnonzero(times == 0)
         if len(missing):
             raise ScoringError(
                 f"each of {self.targets} targets must be scored",
                 got=f"{len(missing)} without a score, the first is target {int(missing[0])}",
             )
-        return self._nats.copy()
+        return nats

@@ -17,7 +17,7 @@ def shrunk(config: Config) -> Config:
 
     Kept: vocabulary, layers, heads, every kind and flag, learning rates, codecs. Narrowed with the width: what the
     components name in `narrowed` (hidden units, ranks, tables). Scaled with the steps: warm-up and warm-down, the
-    spacing of weight averages. Pruning reaches every matrix.
+    spacing of weight averages. Pruning reaches every matrix, and the rows are shuffled.
     """
     model, train = config.model, config.train
     dim = HEAD_DIM * model.attention.heads
@@ -33,7 +33,8 @@ def shrunk(config: Config) -> Config:
         mixer.narrowed(ratio).model_dump(mode="json") for mixer in model.embed.mixers
     ]
     shorter = {key: value for key, value in tree["train"].items() if key not in ("seconds", "tokens")}
-    tree["train"] = shorter | {"steps": STEPS, "rows": min(train.rows, ROWS), "micro_rows": 0}
+    small = {"steps": STEPS, "rows": min(train.rows, ROWS), "micro_rows": 0, "order": "shuffled"}
+    tree["train"] = shorter | small
     for optimizer in tree["train"]["optimizers"].values():
         if "momentum_warmup_steps" in optimizer:
             optimizer["momentum_warmup_steps"] = min(optimizer["momentum_warmup_steps"], STEPS // 5)

@@ -1,23 +1,27 @@
-"""Averages of the weights along the run, by torch.optim.swa_utils, kept in float32 like the weights."""
+"""Averages of the weights along the run, by the formulas of torch.optim.swa_utils, in float32 like the weights."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
 from bytegolf.config.schema import Averaging, Ema, Swa
+from bytegolf.model.world import ALONE, World
+from bytegolf.on_torch.dist import spread_from
 
 
 class Averager:
     """Keeps no average. `after_step` sees every step, `use` puts the average in place of the last weights."""
 
     @staticmethod
-    def of(network: nn.Module, config: Averaging) -> Averager:
+    def of(network: nn.Module, config: Averaging, world: World = ALONE) -> Averager:
         if isinstance(config, Ema):
-            return EmaAverager(network, config)
-        return SwaAverager(network, config) if isinstance(config, Swa) else Averager()
+            return EmaAverager(network, config, world)
+        return SwaAverager(network, config, world) if isinstance(config, Swa) else Averager()
 
     def after_step(self, multiplier: float, step: int) -> None:
         """`step` counts from 0; `multiplier` is the learning-rate multiplier it had."""
@@ -26,38 +30,82 @@ class Averager:
         """False, and the weights stay as they are, when there is no average."""
         return False
 
+    def state(self) -> dict[str, torch.Tensor]:
+        """The average of every tensor by its name, and how many went into it. All ranks call it together."""
+        return {}
+
+    def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take what `state` gave, in a world of any size."""
+        assert not state, "this run keeps no average"
+
 
 class _Running(Averager):
-    """An AveragedModel beside the network. Costs one more copy of the weights."""
+    """A running average of `count` snapshots. `formula` moves averages (list) towards weights (list).
+
+    Every rank averages its share of the tensors, so all of them together keep one more copy of the weights. The
+    count is a number of the host: torch's AveragedModel keeps it in a tensor, and asks the device at every step.
+    """
 
     least = 1  # snapshots that make an average
 
-    def __init__(self, network: nn.Module, averaging: Any) -> None:
-        self.network = network
-        self.average = AveragedModel(network, multi_avg_fn=averaging)
+    def __init__(
+        self, network: nn.Module, formula: Callable[[Any, Any, int], None], world: World = ALONE
+    ) -> None:
+        self.formula, self.world, self.count = formula, world, 0
+        self.all = {name: parameter.data for name, parameter in network.named_parameters()}
+        self.owners = {name: place % world.size for place, name in enumerate(self.all)}
+        self.mine = {n: w.clone() for n, w in self.all.items() if self.owners[n] == world.rank}
+
+    @torch.no_grad()
+    def take_snapshot(self) -> None:
+        averages, weights = list(self.mine.values()), [self.all[name] for name in self.mine]
+        if self.count == 0:
+            torch._foreach_copy_(averages, weights)
+        elif averages:
+            self.formula(averages, weights, self.count)
+        self.count += 1
 
     def use(self) -> bool:
-        if int(self.average.n_averaged) < self.least:
+        if self.count < self.least:
             return False
-        self.network.load_state_dict(self.average.module.state_dict())
+        for name, value in self._averages().items():
+            self.all[name].copy_(value)
         return True
+
+    def state(self) -> dict[str, torch.Tensor]:
+        return {"count": torch.tensor(self.count), **self._averages()}
+
+    def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        assert state.keys() == {"count", *self.all}, "an average of other tensors"
+        self.count = int(state["count"])
+        for name, value in self.mine.items():
+            value.copy_(state[name])
+
+    def _averages(self) -> dict[str, torch.Tensor]:
+        """Of all tensors, from the ranks that keep them."""
+        found = {}
+        for name, weights in self.all.items():
+            found[name] = self.mine[name] if name in self.mine else torch.empty_like(weights)
+            if self.world.size > 1:
+                spread_from(found[name], self.owners[name])
+        return found
 
 
 class EmaAverager(_Running):
-    def __init__(self, network: nn.Module, config: Ema) -> None:
-        super().__init__(network, get_ema_multi_avg_fn(config.decay))  # type: ignore[no-untyped-call]
+    def __init__(self, network: nn.Module, config: Ema, world: World = ALONE) -> None:
+        super().__init__(network, get_ema_multi_avg_fn(config.decay), world)  # type: ignore[no-untyped-call]
 
     def after_step(self, multiplier: float, step: int) -> None:
-        self.average.update_parameters(self.network)
+        self.take_snapshot()
 
 
 class SwaAverager(_Running):
     least = 2
 
-    def __init__(self, network: nn.Module, config: Swa) -> None:
-        super().__init__(network, get_swa_multi_avg_fn())  # type: ignore[no-untyped-call]
+    def __init__(self, network: nn.Module, config: Swa, world: World = ALONE) -> None:
+        super().__init__(network, get_swa_multi_avg_fn(), world)  # type: ignore[no-untyped-call]
         self.below, self.every = config.below, config.every
 
     def after_step(self, multiplier: float, step: int) -> None:
         if multiplier < self.below and (step + 1) % self.every == 0:
-            self.average.update_parameters(self.network)
+            self.take_snapshot()

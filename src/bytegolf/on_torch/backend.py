@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +12,13 @@ from bytegolf import registry
 from bytegolf.config.adaptation import FullWeights, LoraAdaptation
 from bytegolf.config.schema import Model, Train
 from bytegolf.errors import ConfigError
-from bytegolf.model.backend import Adapter, DocumentAdapter, Floats, Ids, StepResult
+from bytegolf.model.backend import Adapter, DocumentAdapter, Floats, Ids
 from bytegolf.model.spec import manifest
-from bytegolf.on_torch.averaging import Averager
-from bytegolf.on_torch.device import choose_device, choose_precision
+from bytegolf.model.world import ALONE, World
+from bytegolf.on_torch.device import choose_device, peak_flops
+from bytegolf.on_torch.dist import TorchWorld
 from bytegolf.on_torch.gpt import Gpt
-from bytegolf.on_torch.optim.groups import Optimizers
+from bytegolf.on_torch.trainer import TorchTrainer
 
 MOST_LOGITS = 1 << 24  # rows are scored in pieces, so that logits take 64 MiB and not gigabytes
 
@@ -27,9 +26,9 @@ MOST_LOGITS = 1 << 24  # rows are scored in pieces, so that logits take 64 MiB a
 class TorchBackend:
     """A `model.backend.Backend`. Inference runs in float32; training in the precision of its config."""
 
-    def __init__(self, model: Model, *, device: str = "auto") -> None:
-        self.model = model
-        self.torch_device = choose_device(device)
+    def __init__(self, model: Model, *, device: str = "auto", world: World = ALONE) -> None:
+        self.model, self.world = model, world
+        self.torch_device = world.place if isinstance(world, TorchWorld) else choose_device(device)
         self.device = self.torch_device.type
         self.precision = "fp32"
         self.notes: list[str] = []
@@ -77,7 +76,10 @@ class TorchBackend:
         return result
 
     def trainer(self, train: Train) -> TorchTrainer:
-        return TorchTrainer(self, train)
+        return TorchTrainer(self, train, self.world)
+
+    def peak_flops(self) -> float | None:
+        return peak_flops(self.torch_device, self.precision)
 
     def adapter(self, adaptation: FullWeights) -> Adapter:
         made: Adapter = registry.lookup("adaptation", adaptation.kind, "torch")(self, adaptation)
@@ -91,56 +93,3 @@ class TorchBackend:
 
     def _put(self, ids: Ids) -> torch.Tensor:
         return torch.from_numpy(ids).to(self.torch_device)
-
-
-class TorchTrainer:
-    """A `model.backend.Trainer`: mixed precision, clipping, optimizers by role, optional running average."""
-
-    def __init__(self, backend: TorchBackend, train: Train) -> None:
-        self.backend = backend
-        gpt = backend.gpt
-        self.dtype, reason = choose_precision(train.precision, backend.torch_device)
-        backend.precision = {torch.bfloat16: "bf16", torch.float32: "fp32"}[self.dtype]
-        backend.notes.append(f"training in {backend.precision}: {reason}")
-        roles = manifest(backend.model).roles()
-        self.optimizers = Optimizers(dict(gpt.named_parameters()), roles, train, self.dtype)
-        self.clip = train.clip
-        self.micro_rows = train.micro_rows
-        self.average = Averager.of(gpt, train.averaging)
-        self.nll: Any = gpt.nll
-        if train.compile:
-            require_compiler(backend.device)
-            self.nll = torch.compile(gpt.nll)
-
-    def step(self, batch: Ids, multiplier: float, step: int) -> StepResult:
-        ids_BT = self.backend._put(batch)
-        parts = torch.split(ids_BT, self.micro_rows or len(ids_BT))
-        loss = sum(self._backward(part, len(part) / len(ids_BT)) for part in parts)
-        parameters = self.backend.gpt.parameters()
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.clip if self.clip > 0 else float("inf"))
-        result = StepResult(float(loss), float(norm))
-        if not np.isfinite(result.loss) or not np.isfinite(result.grad_norm):
-            return result  # the caller stops; the weights stay those of the last good step
-        self.optimizers.step(multiplier, step)
-        self.average.after_step(multiplier, step)
-        return result
-
-    def _backward(self, ids_BT: torch.Tensor, share: float) -> torch.Tensor:
-        """Add the gradient of a part of the batch; returns its share of the mean loss."""
-        with torch.autocast(self.backend.device, torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-            loss: torch.Tensor = self.nll(ids_BT[:, :-1], ids_BT[:, 1:], self.dtype).mean() * share
-        torch.autograd.backward(loss)
-        return loss.detach()
-
-    def use_averaged(self) -> bool:
-        return self.average.use()
-
-
-def require_compiler(device: str) -> None:
-    """torch.compile on the CPU builds C++. Raises ConfigError when no compiler is on the PATH."""
-    if device == "cpu" and not any(shutil.which(name) for name in ("g++", "clang++", "c++")):
-        raise ConfigError(
-            "torch.compile needs a C++ compiler on the PATH",
-            where="train.compile",
-            fix="install g++ or clang++, or leave train.compile=false",
-        )

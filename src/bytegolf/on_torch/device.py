@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 import time
 
 import torch
@@ -12,6 +14,19 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 PROBE_SECONDS = 0.5
 # bf16 halves memory traffic, but casts cost time too: below this gain of raw products it is not worth it.
 WORTHWHILE = 1.3
+
+# The makers' data sheets, without sparsity; fp32 with TF32 off, as it is here.
+PEAK_FLOPS = {
+    "B200": {"bf16": 2250e12, "fp32": 75e12},
+    "H200": {"bf16": 989e12, "fp32": 67e12},
+    "H100 PCIe": {"bf16": 756e12, "fp32": 51e12},
+    "H100": {"bf16": 989e12, "fp32": 67e12},
+    "A100": {"bf16": 312e12, "fp32": 19.5e12},
+    "L40S": {"bf16": 362e12, "fp32": 91.6e12},
+    "L4": {"bf16": 121e12, "fp32": 30.3e12},
+    "RTX 4090": {"bf16": 165e12, "fp32": 82.6e12},
+    "RTX 3090": {"bf16": 71e12, "fp32": 35.6e12},
+}
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -50,6 +65,22 @@ def choose_precision(wanted: str, device: torch.device) -> tuple[torch.dtype, st
     slow, fast = _products_per_second(torch.float32), _products_per_second(torch.bfloat16)
     ratio = f"a probe ran bf16 products at {fast / slow:.1f}x the speed of fp32"
     return (torch.bfloat16 if fast > WORTHWHILE * slow else torch.float32), ratio
+
+
+def peak_flops(device: torch.device, precision: str) -> float | None:
+    """Dense matrix operations per second that the maker states for this device, None where we know of none."""
+    if device.type != "cuda":
+        return None
+    name = torch.cuda.get_device_name(device)
+    return next((peaks[precision] for key, peaks in PEAK_FLOPS.items() if key in name), None)
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most memory so far: what torch allocated on CUDA, elsewhere the resident memory of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def _products_per_second(dtype: torch.dtype) -> float:

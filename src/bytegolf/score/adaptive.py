@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bytegolf.config.adaptation import FullWeights, LoraAdaptation
 from bytegolf.model.backend import Adapter, Backend, DocumentAdapter, Ids
 from bytegolf.model.scored import Scored, Scores
+from bytegolf.model.world import ALONE, World
 from bytegolf.numeric.windows import Window, plan
 from bytegolf.score.passes import Report, See, nothing, score_windows, unseen
 
@@ -85,14 +86,15 @@ def document_nats(
     report: Report = nothing,
     keep: Collection[int] = (),
     see: See = unseen,
+    world: World = ALONE,
 ) -> NDArray[np.float64]:
     """Costs (targets,) in nats of tokens[1:] while each document learns from its own chunks but its last.
 
     starts: where documents begin, ascending from 0. A document's targets are the tokens after its BOS up to the
     next BOS, which is one of them. Documents know nothing of each other, so some of similar length go through the
-    network together. keep, see: as in score.passes.target_nats. Raises ConfigError for unknown parts and a chunk
-    beyond the context. Cost: context / chunk token forwards per target to score it, and 3 * steps times that to
-    learn from it.
+    network together. keep, see, world: as in score.passes.target_nats. Raises ConfigError for unknown parts and a
+    chunk beyond the context. Cost: context / chunk token forwards per target to score it, and 3 * steps times that
+    to learn from it.
     """
     ids = np.asarray(tokens, np.int64)
     book = Scores(ids)
@@ -100,15 +102,15 @@ def document_nats(
     spans = sorted(
         pairwise([*starts, book.targets] if book.targets else []), key=lambda span: span[1] - span[0]
     )
-    for i in range(0, len(spans), adaptation.documents):
+    for i in range(world.rank * adaptation.documents, len(spans), world.size * adaptation.documents):
         group = spans[i : i + adaptation.documents]
         adapter.begin(len(group))
         longest = group[-1][1] - group[-1][0]
         for number in range(-(-longest // adaptation.chunk)):
             window = document_window(number, adaptation.chunk, context)
             _score_documents(adapter, book, ids, group, window, keep, see)
-            report(book.written / book.targets)
-    return book.complete()
+            report(min(1.0, book.written * world.size / book.targets))
+    return book.complete(world)
 
 
 def document_window(number: int, chunk: int, context: int) -> Window:

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from bytegolf.config.adaptation import FullWeights, LoraAdaptation
 from bytegolf.config.schema import Score as Settings
+from bytegolf.errors import ConfigError
 from bytegolf.model.backend import Backend
+from bytegolf.model.world import ALONE, World
 from bytegolf.numeric.bpb import bits_per_byte
 from bytegolf.score.adaptive import adaptive_nats, document_nats
 from bytegolf.score.held_out import HeldOut
@@ -45,11 +47,12 @@ class Score:
 def score(backend: Backend, text: HeldOut, settings: Settings, report: Report = nothing) -> Score:
     """Score a text as `settings` say; its context must be resolved. `report` gets the share done.
 
-    Cost: about targets * context / stride token forwards, and what the adaptation trains.
+    The ranks of the backend's world score a part each, and all get the same. Cost: about targets * context /
+    stride token forwards, and what the adaptation trains.
     """
     assert settings.context > 0, "0 means the context of the model, which only the config knows"
     start = time.perf_counter()
-    nats = stream_nats(backend, text.tokens, text.starts, settings, report)
+    nats = stream_nats(backend, text.tokens, text.starts, settings, report, world=backend.world)
     total = math.fsum(nats)
     return Score(
         bpb=bits_per_byte(total, text.n_bytes),
@@ -71,17 +74,26 @@ def stream_nats(
     report: Report = nothing,
     keep: Collection[int] = (),
     see: See = unseen,
+    world: World = ALONE,
 ) -> NDArray[np.float64]:
     """Costs (targets,) in nats of tokens[1:], scored as `settings` say; documents begin at `starts`.
 
-    `see` gets the distributions that the targets in `keep` were scored with.
+    `see` gets the distributions that the targets in `keep` were scored with. Raises ConfigError when several ranks
+    are to share what has to be done in order.
     """
     context, stride, kind = settings.context, settings.stride, settings.adaptation
     borders = starts if settings.documents == "isolated" else (0,)
     if isinstance(kind, LoraAdaptation):
-        return document_nats(backend, tokens, starts, context, kind, report, keep, see)
+        return document_nats(backend, tokens, starts, context, kind, report, keep, see, world)
     if isinstance(kind, FullWeights):
+        if world.size > 1:
+            raise ConfigError(
+                "weights that learn from the text as they go need one process",
+                got=f"{world.size} processes",
+                where=f'score.adaptation.kind = "{kind.kind}"',
+                fix="score without torchrun, or with --adapt lora, which learns each document on its own",
+            )
         return adaptive_nats(
             backend, tokens, context, stride, kind, starts=borders, report=report, keep=keep, see=see
         )
-    return target_nats(backend, tokens, context, stride, borders, report, keep, see)
+    return target_nats(backend, tokens, context, stride, borders, report, keep, see, world)

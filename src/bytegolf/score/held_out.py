@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 
@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bytegolf.data.dataset import Dataset
-from bytegolf.data.piece_bytes import PieceBytes, check_challenge_export
+from bytegolf.data.piece_bytes import CURRENT_EXPORT, OLDER_EXPORT, PieceBytes, check_challenge_export
 from bytegolf.data.shards import open_shard
 from bytegolf.errors import DataError
 
-CHALLENGE_BOS = 1
+CHALLENGE_BOS, CHALLENGE_ROW = 1, 1024
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class HeldOut:
     """A token stream and its denominator.
 
     tokens (n,), a BOS before each document; starts: where documents begin. n_bytes and sha256 are those of the raw
-    text; `raw` is that text, where it is known.
+    text; `raw` is that text, where it is known. note: one line on what a reader of the score must know of it.
     """
 
     tokens: NDArray[np.uint16]
@@ -32,6 +32,7 @@ class HeldOut:
     n_bytes: int
     sha256: str
     raw: bytes | None = None
+    note: str | None = None
 
     def __post_init__(self) -> None:
         if len(self.tokens) < 2 or self.n_bytes < 1:
@@ -47,16 +48,34 @@ class HeldOut:
 
     @classmethod
     def of(cls, dataset: Dataset) -> HeldOut:
-        """The held-out split of a dataset.
+        """The held-out split of a dataset; of FineWeb that was fetched, without what is behind the last whole row.
 
         Raises DataError unless its files have their sha256, the text that the tokens decode to has the bytes and
         the sha256 of the manifest, the documents are as many as it says, and the bytes of the single tokens add up
-        to those of the text.
+        to those of the text; and, for a published export of FineWeb, the bytes are those that are known of it.
         """
         raw, documents = dataset.text("val"), dataset.documents("val")
         tokens = np.concatenate(documents) if documents else np.empty(0, np.uint16)
-        dataset.byte_counts("val")  # raises when they do not add up
-        return cls.of_text(tokens, list(accumulate(map(len, documents[:-1]), initial=0)), raw)
+        counts = dataset.byte_counts("val")  # raises when they do not add up
+        starts = list(accumulate(map(len, documents[:-1]), initial=0))
+        if dataset.manifest.origin is None:
+            return cls.of_text(tokens, starts, raw)
+        return cls._published(tokens, starts, raw, counts)
+
+    @classmethod
+    def _published(
+        cls, tokens: NDArray[np.uint16], starts: Sequence[int], raw: bytes, counts: NDArray[np.uint16]
+    ) -> HeldOut:
+        """As the challenge scores: whole rows of 1,024 targets, over the bytes that its rule counts for them."""
+        kept = max(0, len(tokens) - 1) // CHALLENGE_ROW * CHALLENGE_ROW + 1
+        n_bytes = int(counts[:kept].sum(dtype=np.int64))
+        note = None
+        if kept - 1 in (CURRENT_EXPORT.targets, OLDER_EXPORT.targets):
+            check_challenge_export(kept - 1, n_bytes)
+        else:
+            note = f"{kept - 1:,} targets are no published export with known bytes: scored over those counted"
+        text = cls.of_text(tokens[:kept], [start for start in starts if start < kept - 1], raw[:n_bytes])
+        return replace(text, note=note)
 
     @classmethod
     def of_challenge(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bytegolf import registry
 from bytegolf.model.backend import Backend
+from bytegolf.model.world import ALONE, World
 from bytegolf.model_file import ModelFile, open_model
 
 
@@ -17,9 +18,9 @@ class Packed(ModelFile):
     backend: Backend
 
 
-def load_packed(path: Path, device: str = "auto") -> Packed:
+def load_packed(path: Path, device: str = "auto", world: World = ALONE) -> Packed:
     """Read, check and decode. Raises ArtifactError for a damaged file or one whose parts do not fit together."""
     file = open_model(path)
-    backend: Backend = registry.lookup("backend", "torch")(file.config.model, device=device)
+    backend: Backend = registry.lookup("backend", "torch")(file.config.model, device=device, world=world)
     backend.load(file.artifact.weights())
     return Packed(file.artifact, file.config, file.tokenizer, file.sha256, file.nbytes, backend)

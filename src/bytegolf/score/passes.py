@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bytegolf.model.backend import Floats, Ids
 from bytegolf.model.scored import Scores
+from bytegolf.model.world import ALONE, World
 from bytegolf.numeric.windows import Window, plan
 
 # Positions in one forward pass: enough to fill the machine, small enough for its memory.
@@ -49,22 +50,22 @@ def target_nats(
     report: Report = nothing,
     keep: Collection[int] = (),
     see: See = unseen,
+    world: World = ALONE,
 ) -> NDArray[np.float64]:
     """Negative log-likelihood (targets,) in nats of tokens[1:]; `starts` as in numeric.windows.plan.
 
-    `see` gets the distributions that the targets in `keep` were scored with.
-
-    Raises ScoringError should a target be scored twice or left out.
+    `see` gets the distributions that the targets in `keep` were scored with. The ranks of `world` score a part
+    each, and all get the whole. Raises ScoringError should a target be scored twice or left out.
     """
     scores = Scores(tokens)
 
     def write(first: int, nats: NDArray[np.floating]) -> None:
         scores.write(first, nats)
-        report(scores.written / scores.targets)
+        report(min(1.0, scores.written * world.size / scores.targets))
 
     windows = plan(scores.targets, context, stride, starts)
-    score_windows(model, np.asarray(tokens, np.int64), windows, write, keep, see)
-    return scores.complete()
+    score_windows(model, np.asarray(tokens, np.int64), windows, write, keep, see, world)
+    return scores.complete(world)
 
 
 def score_windows(
@@ -74,9 +75,13 @@ def score_windows(
     write: Write,
     keep: Collection[int] = (),
     see: See = unseen,
+    world: World = ALONE,
 ) -> None:
-    """Score windows of the stream `ids`; `write` gets each block once, `see` the distributions of kept targets."""
-    for group in _batches(windows):
+    """Score windows of the stream `ids`; `write` gets each block once, `see` the distributions of kept targets.
+
+    Of `world.size` ranks each scores every so-many-th batch of windows, made up as it would be alone.
+    """
+    for group in islice(_batches(windows), world.rank, None, world.size):
         longest = max(w.end - w.start for w in group)
         last = longest - (group[0].first_scored - group[0].start)
         inputs, wanted = (np.zeros((len(group), longest), np.int64) for _ in range(2))

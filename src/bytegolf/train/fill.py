@@ -17,14 +17,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bytegolf.artifact.format import Artifact, StoredTensor
 from bytegolf.artifact.ledger import ledger
 from bytegolf.codec.ecsq import Ecsq
 from bytegolf.config.schema import Config
-from bytegolf.data.loader import Batches
+from bytegolf.data.loader import Batches, Shuffled
+from bytegolf.data.token_stream import TokenStream
 from bytegolf.errors import BudgetError
 from bytegolf.model.backend import Backend, Floats, Ids
 from bytegolf.model.spec import Manifest, manifest
@@ -78,14 +76,14 @@ class Filled:
         return {**self.artifact.provenance["fit"], **figures}
 
 
-def calibration_rows(config: Config, train_tokens: NDArray[np.uint16], tokens: int) -> Ids:
+def calibration_rows(config: Config, stream: TokenStream, tokens: int) -> Ids:
     """About `tokens` training tokens as rows (B, context + 1), disjoint, the same for the same run.
 
     At least one row, at most the split. Raises DataError when the split does not fill one.
     """
     context, seed = config.model.context, config.train.seed
-    most = Batches(train_tokens, context, 1, seed).windows_per_epoch
-    return Batches(train_tokens, context, min(max(tokens // context, 1), most), seed).batch(0)
+    rows = min(max(tokens // context, 1), Shuffled(len(stream), context, 1, seed).windows_per_epoch)
+    return Batches.of(stream, context=context, rows=rows, seed=seed).batch(0).ids
 
 
 def filled_tensors(tensors: Manifest) -> list[str]:

@@ -13,18 +13,34 @@ from bytegolf import __version__, registry
 from bytegolf.config.schema import Config
 from bytegolf.data.dataset import Dataset
 from bytegolf.data.loader import Batches
+from bytegolf.data.prefetch import Prefetched
 from bytegolf.data.tokenizer import Tokenizer
-from bytegolf.errors import ConfigError
-from bytegolf.model.backend import Backend
+from bytegolf.errors import ConfigError, DataError
+from bytegolf.model.backend import Backend, Trainer
 from bytegolf.model.init import initial_weights
 from bytegolf.model.spec import Manifest, flops_per_token, manifest
 from bytegolf.model.storage import codec_overrides
+from bytegolf.model.world import ALONE, World
+from bytegolf.train.checkpoint import Checkpoints, KeepCheckpoints
+from bytegolf.train.clock import Clock
 from bytegolf.train.interrupt import graceful_interrupt
-from bytegolf.train.loop import Hook, Outcome, run_loop
-from bytegolf.train.run_dir import METRICS, MetricsFile, Run, create_run, finish_run, open_run
+from bytegolf.train.loop import Done, Hook, Outcome, Pause, run_loop, warm_up
+from bytegolf.train.run_dir import (
+    CHECKPOINTS,
+    METRICS,
+    SUMMARY,
+    MetricsFile,
+    Run,
+    Started,
+    create_run,
+    finish_run,
+    open_run,
+    resume_metrics,
+)
 
 # A forward and a backward pass cost three times the operations of a forward pass.
 TRAIN_OVER_FORWARD = 3
+CHECKPOINT_SECONDS = 60.0
 
 
 def fit(
@@ -34,34 +50,137 @@ def fit(
     *,
     device: str = "auto",
     force: bool = False,
+    resume: bool = False,
     hooks: Sequence[Hook] = (),
+    pauses: Callable[[Backend], Sequence[Pause]] = lambda backend: (),
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    keep: int = 2,
     announce: Callable[[str], None] = lambda line: None,
+    world: World = ALONE,
+    job: str = "",
 ) -> Run:
     """Train a model and write its run directory; everything that can be wrong is checked before it is made.
 
-    Ctrl-C ends the loop early and saves; the summary then says `interrupted`. `announce` takes lines for
-    the user. Raises UserError; a run that diverges leaves its metrics behind and no weights.
+    resume: go on with the run in `out`, whose config this is, from its newest checkpoint or else from the start.
+    checkpoint_seconds: training time between two, 0 for none. Of several ranks all call this; rank 0 writes.
+    Ctrl-C and SIGTERM end the loop early and save; the summary then says `interrupted`. Raises UserError.
     """
+    check_trainable(config, dataset)
+    writes, batches = world.rank == 0, _batches(config, dataset, world)
+    checkpoints = Checkpoints(out / CHECKPOINTS, keep)
+    found = world.share(checkpoints.newest(announce) if resume and writes else None)
+    start, aside = (Done(), {}) if found is None else (found.done, found.aside)
+    train = config.train if found is None else config.train.model_copy(update={"precision": found.precision})
+    backend: Backend = registry.lookup("backend", "torch")(config.model, device=device, world=world)
+    backend.load(initial_weights(manifest(config.model), config.train.seed))
+    trainer = backend.trainer(train)
+    _introduce(backend, announce, manifest(config.model))
+    if writes and resume:
+        _go_on(out, checkpoints, start, announce)
+    elif writes:
+        create_run(out, config, dataset.tokenizer.to_bytes(), Started(described(dataset), job), force=force)
+    if found is not None:
+        trainer.load_state(found.arrays)
+    every, last, clock = checkpoint_seconds, start.seconds, Clock(start.seconds, aside)
+    keeper = KeepCheckpoints(checkpoints, trainer, backend.precision, every, last, writes, announce)
+    with graceful_interrupt(patient=world.size > 1) as stop:
+        if steps := warm_up_steps(config, trainer, backend):
+            announce(f"warming up: {steps} steps, undone before the clock starts; compiling takes a while")
+            with clock.stopped("warm-up"):
+                warm_up(trainer, batches, steps, start.steps)
+        watching = [_metrics(out, config, backend), *hooks] if writes else hooks
+        standing = [keeper, *pauses(backend)]
+        with Prefetched(batches, start.steps) as ahead:
+            outcome = run_loop(
+                trainer, ahead, train, watching, stop, pauses=standing, world=world, start=start, clock=clock
+            )
+        if outcome.interrupted and checkpoint_seconds:
+            keeper.on_pause(outcome.done, outcome.aside)
+        summary = summarise(config, dataset, backend, outcome, averaged=trainer.use_averaged())
+        if writes:
+            finish_run(out, backend.weights(), summary)
+            if not outcome.interrupted:
+                checkpoints.clear()
+        world.wait()
+    return open_run(out) if writes else Run(out, config, dataset.tokenizer.to_bytes(), summary)
+
+
+def check_trainable(config: Config, dataset: Dataset) -> None:
+    """Raises ConfigError for another vocabulary, and for codec overrides that would fail only at packing."""
     check_tokenizer(config, dataset.tokenizer)
-    codec_overrides(config)  # a wrong one would show only when the run is packed
-    seed = config.train.seed
-    batches = Batches(dataset.train_tokens(), config.model.context, config.train.rows, seed)
-    tensors = manifest(config.model)
-    backend: Backend = registry.lookup("backend", "torch")(config.model, device=device)
-    backend.load(initial_weights(tensors, seed))
-    trainer = backend.trainer(config.train)
+    codec_overrides(config)
+
+
+def _batches(config: Config, dataset: Dataset, world: World) -> Batches:
+    return Batches.of(
+        dataset.train_stream(),
+        order=config.train.order,
+        context=config.model.context,
+        rows=config.train.rows,
+        seed=config.train.seed,
+        bos_id=config.model.bos_id,
+        rank=world.rank,
+        size=world.size,
+    )
+
+
+def _introduce(backend: Backend, announce: Callable[[str], None], tensors: Manifest) -> None:
     announce(f"{tensors.parameters:,} parameters on {backend.device}; " + "; ".join(backend.notes))
     if tensors.dead:
         announce(
             f"{tensors.dead_parameters():,} parameters never get a gradient: {', '.join(sorted(tensors.dead))}"
         )
-    create_run(out, config, dataset.tokenizer.to_bytes(), force=force)
-    with graceful_interrupt() as stop:
-        outcome = run_loop(trainer, batches, config.train, [MetricsFile(out / METRICS), *hooks], stop)
-        averaged = trainer.use_averaged()
-        summary = summarise(config, dataset, tensors, backend, outcome, averaged)
-        finish_run(out, backend.weights(), summary)
-    return open_run(out)
+
+
+def _metrics(out: Path, config: Config, backend: Backend) -> MetricsFile:
+    peak = backend.peak_flops()
+    return MetricsFile(
+        out / METRICS,
+        flops_per_token=TRAIN_OVER_FORWARD * flops_per_token(config.model),
+        peak_flops=None if peak is None else peak * backend.world.size,
+    )
+
+
+def warm_up_steps(config: Config, trainer: Trainer, backend: Backend) -> int:
+    """How many steps are taken and undone before the clock starts."""
+    return config.train.compile_warmup_steps if trainer.compiled or backend.device == "cuda" else 0
+
+
+def _go_on(out: Path, checkpoints: Checkpoints, start: Done, announce: Callable[[str], None]) -> None:
+    """Make the directory what it was at the checkpoint. run.json goes: the run is under way again."""
+    (out / SUMMARY).unlink(missing_ok=True)
+    resume_metrics(out / METRICS, start.steps)
+    checkpoints.clear_leftovers()
+    announce(
+        f"resuming {out} after step {start.steps:,}, {start.tokens:,} tokens, {start.seconds:.1f} s of training"
+        if start.steps
+        else f"no checkpoint in {out} yet: it starts from the beginning"
+    )
+
+
+def described(dataset: Dataset) -> dict[str, Any]:
+    """Which data a run is trained on."""
+    splits = dataset.manifest.splits
+    return {
+        "name": dataset.manifest.name,
+        "folder": str(dataset.folder.resolve()),
+        "train_sha256": splits.train.identity,
+        "val_sha256": splits.val.identity,
+        "tokenizer_sha256": dataset.tokenizer.sha256,
+    }
+
+
+def check_same_data(started: Started, dataset: Dataset, out: Path) -> None:
+    """Raises DataError when a run would go on with other tokens than it began with."""
+    keys = ("train_sha256", "tokenizer_sha256")
+    now = described(dataset)
+    if any(started.data.get(key) != now[key] for key in keys):
+        raise DataError(
+            "a run goes on with the tokens it began with",
+            got=f"{dataset.folder}, which holds others than {started.data.get('folder')} did",
+            where=out,
+            fix="pass the --data it was started with, or start a new run",
+        )
 
 
 def check_tokenizer(config: Config, tokenizer: Tokenizer) -> None:
@@ -87,20 +206,22 @@ def estimated_bpb(dataset: Dataset) -> Callable[[float], float]:
 def summarise(
     config: Config,
     dataset: Dataset,
-    tensors: Manifest,
     backend: Backend,
     outcome: Outcome,
+    *,
     averaged: bool,
 ) -> dict[str, Any]:
-    """run.json: what was trained on what, for how long, where. seconds are those of the training loop."""
+    """run.json: what was trained on what, for how long, where. seconds: of training alone; aside: of the rest."""
     forward = flops_per_token(config.model)
-    splits = dataset.manifest.splits
+    totals = asdict(outcome)
+    tensors = manifest(config.model)
     return {
         "name": config.name,
         "version": __version__,
         "parameters": tensors.parameters,
         "parameters_by_role": tensors.parameters_by_role(),
-        **asdict(outcome),
+        **totals,
+        "processes": backend.world.size,
         "averaged": averaged,
         "seed": config.train.seed,
         "flops_per_token": forward,
@@ -108,13 +229,7 @@ def summarise(
         "device": backend.device,
         "precision": backend.precision,
         "notes": backend.notes,
-        "data": {
-            "name": dataset.manifest.name,
-            "folder": str(dataset.folder.resolve()),
-            "train_sha256": splits.train.sha256,
-            "val_sha256": splits.val.sha256,
-            "tokenizer_sha256": dataset.tokenizer.sha256,
-        },
+        "data": described(dataset),
         "python": platform.python_version(),
         "machine": platform.machine(),
     }

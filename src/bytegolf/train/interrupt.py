@@ -1,4 +1,4 @@
-"""Ctrl-C, twice: the first asks the loop to stop and save, the second stops at once."""
+"""Ctrl-C and SIGTERM, twice: the first asks the loop to stop and save, the second stops at once."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 @contextmanager
-def graceful_interrupt() -> Iterator[Callable[[], bool]]:
-    """Yields a function that says whether SIGINT came. Outside the main thread signals are left alone."""
+def graceful_interrupt(patient: bool = False) -> Iterator[Callable[[], bool]]:
+    """Yields a function that says whether one of SIGNALS came. Outside the main thread they are left alone.
+
+    patient: the second changes nothing. For processes of torchrun, which passes on the Ctrl-C that they have had
+    from the terminal already, and ends by force those that take too long.
+    """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set
@@ -19,10 +25,15 @@ def graceful_interrupt() -> Iterator[Callable[[], bool]]:
 
     def first(_signal: int, _frame: FrameType | None) -> None:
         asked.set()
-        signal.signal(signal.SIGINT, previous)
+        if not patient:
+            restore()
 
-    previous = signal.signal(signal.SIGINT, first)
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    previous = {number: signal.signal(number, first) for number in SIGNALS}
     try:
         yield asked.is_set
     finally:
-        signal.signal(signal.SIGINT, previous)
+        restore()

@@ -47,8 +47,13 @@ class PackedSubject:
 
     @cached_property
     def _pieces(self) -> list[bytes]:
-        # Each by itself: what works on the bytes of others, as an operator on case does, has none.
-        return [self.packed.tokenizer.decoder().decode([symbol]) for symbol in range(self.vocab_size)]
+        return [self._piece(symbol) for symbol in range(self.vocab_size)]
+
+    def _piece(self, symbol: int) -> bytes:
+        """The bytes of a symbol behind a letter: a leading blank counts, an operator on what follows has none."""
+        decoder = self.packed.tokenizer.decoder()
+        decoder.decode(self.packed.tokenizer.encode(b"x"))
+        return decoder.decode([symbol])
 
     def pieces(self) -> Sequence[bytes]:
         return self._pieces

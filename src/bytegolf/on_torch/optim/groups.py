@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 
 from bytegolf.config.schema import AdamW, Muon, Role, Train
 from bytegolf.errors import ConfigError
+from bytegolf.model.world import ALONE, World
 from bytegolf.numeric.schedule import ramp
 from bytegolf.on_torch.optim.muon import Muon as BatchedMuon
 
@@ -25,8 +27,10 @@ class Optimizers:
         roles: Mapping[str, Role],
         train: Train,
         ns_dtype: torch.dtype,
+        world: World = ALONE,
     ) -> None:
         assert parameters.keys() == roles.keys()
+        self.names: dict[torch.Tensor, str] = {parameter: name for name, parameter in parameters.items()}
         self.optimizers: list[torch.optim.Optimizer] = []
         adam_groups = []
         for role in dict.fromkeys(roles.values()):
@@ -40,7 +44,7 @@ class Optimizers:
                     fix=f"e.g. -o train.optimizers.{role}='{{kind=\"adamw\", lr=0.02}}'",
                 )
             if isinstance(config, Muon):
-                self.optimizers.append(_muon(members, role, config, ns_dtype))
+                self.optimizers.append(_muon(members, role, config, ns_dtype, world))
             else:
                 adam_groups.append(_adamw_group(members, config))
         if adam_groups:
@@ -61,9 +65,36 @@ class Optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
+    def state(self) -> dict[str, torch.Tensor]:
+        """Everything that a step changes beside the weights: `TENSOR.KEY`, and the momentum Muon has come to."""
+        found = {}
+        for i, optimizer in enumerate(self.optimizers):
+            if isinstance(optimizer, BatchedMuon):
+                momentum = optimizer.param_groups[0]["momentum"]
+                found[f"{i}.momentum"] = torch.tensor(momentum, dtype=torch.float64)
+            for parameter, entries in optimizer.state.items():
+                found |= {f"{self.names[parameter]}.{key}": value for key, value in entries.items()}
+        return found
+
+    def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take what `state` gave, on any device; what is not named is forgotten."""
+        by_tensor: dict[str, dict[str, torch.Tensor]] = defaultdict(dict)
+        for name, value in state.items():
+            tensor, _, key = name.rpartition(".")
+            by_tensor[tensor][key] = value
+        for i, optimizer in enumerate(self.optimizers):
+            optimizer.state.clear()
+            if isinstance(optimizer, BatchedMuon):
+                optimizer.param_groups[0]["momentum"] = float(by_tensor.pop(str(i))["momentum"])
+            for parameter in (p for group in optimizer.param_groups for p in group["params"]):
+                entries = by_tensor.pop(self.names[parameter], {})
+                if entries:
+                    optimizer.state[parameter] = {k: v.to(parameter.device) for k, v in entries.items()}
+        assert not by_tensor, f"state of unknown tensors: {sorted(by_tensor)[:5]}"
+
 
 def _muon(
-    members: list[nn.Parameter], role: Role, config: Muon, ns_dtype: torch.dtype
+    members: list[nn.Parameter], role: Role, config: Muon, ns_dtype: torch.dtype, world: World
 ) -> torch.optim.Optimizer:
     if any(p.ndim != 2 for p in members):
         raise ConfigError(
@@ -73,7 +104,12 @@ def _muon(
             fix="use adamw for this role",
         )
     muon = BatchedMuon(
-        members, lr=config.lr, weight_decay=config.weight_decay, momentum=config.momentum, ns_dtype=ns_dtype
+        members,
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        momentum=config.momentum,
+        ns_dtype=ns_dtype,
+        world=world,
     )
     muon.param_groups[0]["momentum_ramp"] = (
         config.momentum_start,

@@ -1,4 +1,4 @@
-"""torch.optim.Muon with its matrices batched by shape and the precision of Newton-Schulz left open.
+"""torch.optim.Muon with its matrices batched by shape, divided over ranks, and any precision of Newton-Schulz.
 
 torch.optim.Muon runs Newton-Schulz matrix by matrix and always in bfloat16. Small matrices then pay mostly
 call overhead, and a CPU without bf16 units pays several times over (LOG.md has the figures). Everything else
@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
+
+from bytegolf.model.world import ALONE, World
+from bytegolf.on_torch.dist import gathered
 
 
 class Muon(torch.optim.Muon):
     """buf <- lerp(buf, g, 1 - mu);  u = lerp(g, buf, mu);  w <- w (1 - lr wd) - lr sqrt(max(1, r/c)) NS(u).
 
     r, c: rows and columns of w (Jordan 2024). NS runs in `ns_dtype`. Cost per step of an (r, c) matrix with
-    r <= c: ns_steps * (4 r^2 c + 2 r^3) operations.
+    r <= c: ns_steps * (4 r^2 c + 2 r^3) operations. In a world of several ranks every rank keeps all momenta and
+    computes NS of its share of the matrices alone; then each hands its results to the others.
     """
 
     def __init__(
@@ -30,9 +34,10 @@ class Muon(torch.optim.Muon):
         weight_decay: float,
         momentum: float,
         ns_dtype: torch.dtype = torch.bfloat16,
+        world: World = ALONE,
     ) -> None:
         super().__init__(params, lr=lr, weight_decay=weight_decay, momentum=momentum, nesterov=True)
-        self.ns_dtype = ns_dtype
+        self.ns_dtype, self.world = ns_dtype, world
 
     @torch.no_grad()
     def set_momentum(self, momentum: float) -> None:
@@ -52,32 +57,81 @@ class Muon(torch.optim.Muon):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         assert closure is None, "Muon takes no closure"
         for group in self.param_groups:
-            by_shape: dict[torch.Size, list[torch.Tensor]] = defaultdict(list)
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    by_shape[weight.shape].append(weight)
-            for shape, weights in by_shape.items():
-                self._update(group, shape, weights)
+            weights = [w for w in group["params"] if w.grad is not None]
+            if not weights:
+                continue
+            gradients = [w.grad for w in weights]
+            buffers = [self._buffer(w) for w in weights]
+            torch._foreach_lerp_(buffers, gradients, 1 - group["momentum"])
+            if self.world.size == 1:
+                directions = self._directions(group, gradients, buffers)
+            else:
+                directions = self._shared_directions(group, gradients, buffers)
+            torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+            for rate, members in _by_rate(weights).items():
+                updates = [directions[i].to(weights[i].dtype) for i in members]
+                torch._foreach_add_([weights[i] for i in members], updates, alpha=-group["lr"] * rate)
 
-    def _update(self, group: dict[str, Any], shape: torch.Size, weights: list[torch.Tensor]) -> None:
-        momentum = group["momentum"]
-        gradients = [w.grad for w in weights if w.grad is not None]
-        buffers = [self._buffer(w) for w in weights]
-        torch._foreach_lerp_(buffers, gradients, 1 - momentum)
-        updates = torch.stack(torch._foreach_lerp(gradients, buffers, momentum))
-        directions = newton_schulz(
-            updates, self.ns_dtype, group["ns_coefficients"], group["ns_steps"], group["eps"]
-        )
-        rows, cols = shape
-        rate = group["lr"] * math.sqrt(max(1.0, rows / cols))
-        torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
-        torch._foreach_add_(weights, list(directions.to(weights[0].dtype)), alpha=-rate)
+    def _directions(
+        self, group: dict[str, Any], gradients: list[torch.Tensor], buffers: list[torch.Tensor]
+    ) -> list[torch.Tensor]:
+        """NS of every matrix, those of one shape together."""
+        by_shape: dict[torch.Size, list[int]] = defaultdict(list)
+        for i, gradient in enumerate(gradients):
+            by_shape[gradient.shape].append(i)
+        found: dict[int, torch.Tensor] = {}
+        for members in by_shape.values():
+            mine, momenta = [gradients[i] for i in members], [buffers[i] for i in members]
+            updates = torch.stack(torch._foreach_lerp(mine, momenta, group["momentum"]))
+            results = newton_schulz(
+                updates, self.ns_dtype, group["ns_coefficients"], group["ns_steps"], group["eps"]
+            )
+            found |= dict(zip(members, results, strict=True))
+        return [found[i] for i in range(len(gradients))]
+
+    def _shared_directions(
+        self, group: dict[str, Any], gradients: list[torch.Tensor], buffers: list[torch.Tensor]
+    ) -> list[torch.Tensor]:
+        """As `_directions`; each rank computes its share, and all hear of the others' in one message."""
+        shares = shared_out([g.shape for g in gradients], self.world.size)
+        sizes = [sum(gradients[i].numel() for i in share) for share in shares]
+        mine = shares[self.world.rank]
+        flat = torch.zeros(max(sizes), dtype=self.ns_dtype, device=gradients[0].device)
+        if mine:
+            own = self._directions(group, [gradients[i] for i in mine], [buffers[i] for i in mine])
+            flat[: sizes[self.world.rank]] = torch.cat([matrix.flatten() for matrix in own])
+        found: dict[int, torch.Tensor] = {}
+        for share, size, message in zip(shares, sizes, gathered(self.world, flat), strict=True):
+            parts = message[:size].split([gradients[i].numel() for i in share])
+            found |= {i: part.view(gradients[i].shape) for i, part in zip(share, parts, strict=True)}
+        return [found[i] for i in range(len(gradients))]
 
     def _buffer(self, weight: torch.Tensor) -> torch.Tensor:
         state: dict[str, torch.Tensor] = self.state[weight]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(weight)
         return state["momentum_buffer"]
+
+
+def _by_rate(weights: list[torch.Tensor]) -> dict[float, list[int]]:
+    """sqrt(max(1, r / c)) -> the matrices that it scales."""
+    found: dict[float, list[int]] = defaultdict(list)
+    for i, weight in enumerate(weights):
+        rows, cols = weight.shape
+        found[math.sqrt(max(1.0, rows / cols))].append(i)
+    return found
+
+
+def shared_out(shapes: Sequence[tuple[int, ...]], ranks: int) -> list[list[int]]:
+    """Which matrices each rank orthogonalises: the most expensive first, each to the rank with least to do."""
+    costs = [min(r, c) ** 2 * (2 * max(r, c) + min(r, c)) for r, c in shapes]
+    shares: list[list[int]] = [[] for _ in range(ranks)]
+    loads = [0] * ranks
+    for i in sorted(range(len(shapes)), key=lambda i: (-costs[i], i)):
+        least = loads.index(min(loads))
+        shares[least].append(i)
+        loads[least] += costs[i]
+    return [sorted(share) for share in shares]
 
 
 def newton_schulz(
