@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from data_samples import REAL_TEXT, documents, prose
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bytegolf.data import overlap as module
-from bytegolf.data import shingles
+from bytegolf.data import shingles, windows
 from bytegolf.data.corpora import Document
 from bytegolf.data.overlap import overlap
 from bytegolf.data.split import split
@@ -51,6 +52,28 @@ def test_the_size_of_a_chunk_changes_nothing(first: list[bytes], second: list[by
         patch.setattr(shingles, "CHUNK_BYTES", size)
         patch.setattr(module, "CHUNK_BYTES", size)
         assert overlap(first, second) == whole
+
+
+@pytest.mark.parametrize("dense", [0, 1, 1 << 40])
+@given(first=SLICES, second=SLICES)
+def test_how_the_windows_are_sifted_changes_nothing(
+    first: list[bytes], second: list[bytes], dense: int
+) -> None:
+    whole = overlap(first, second)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(windows, "_BLOCK", 32)
+        patch.setattr(windows, "_PORTION", 96)
+        patch.setattr(windows, "_DENSE", dense)
+        assert overlap(first, second) == whole
+
+
+def test_a_hash_is_of_one_window_wherever_it_lies() -> None:
+    for length in (3, 8, 9, 16, 31, 32, 49, 50):
+        text = windows.Text([REAL_TEXT])
+        count = len(REAL_TEXT) - length + 1
+        hashes = text.hashes(0, count, length)
+        assert (hashes == text.hashes_at(np.arange(count), length)).all()
+        assert len(set(hashes.tolist())) == len({REAL_TEXT[i : i + length] for i in range(count)})
 
 
 def test_new_documents_do_not_overlap() -> None:

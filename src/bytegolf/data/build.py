@@ -1,7 +1,7 @@
 """From a source to a dataset folder: split, tokenizer, shards, manifest. All of it or nothing.
 
-Worker processes read the source chunk by chunk, twice: once for the held-out documents, once to look in all
-others for shingles of those and to bring them into the order of training. Then they encode, bucket by bucket of
+Worker processes read the source chunk by chunk, keep the held-out documents apart and bring the others into the
+order of training. In those they look for shingles of the held-out ones. Then they encode, bucket by bucket of
 that order.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import bytegolf
 from bytegolf import registry
@@ -35,7 +36,7 @@ from bytegolf.data.shingles import NEAR_DUPLICATE_SHARE, SHINGLE_BYTES, Shingles
 from bytegolf.data.source import CorpusSource, HindranceError, Source, empty
 from bytegolf.data.spill import buckets_for, read_bucket, write_spill
 from bytegolf.data.split import HELD_OUT_ONE_IN, HeldOut, few_groups, settle
-from bytegolf.data.stages import Encode, Groups, Scan, Sift, load_learner
+from bytegolf.data.stages import Encode, Groups, Scan, Sift, load_learner, spill
 from bytegolf.data.tokenizer import Ids, Learner
 from bytegolf.data.work import Work, check_disk, check_target, put_in_place, work_folder, working
 from bytegolf.errors import DataError
@@ -128,11 +129,11 @@ class _Build:
 
     def run(self) -> None:
         scan, documents = self._split()
-        sift, sides = self._sift(scan, documents)
-        learner, learnt = self._learn(sift)
-        spills = self._spills(sift)
+        sides = self._sift(scan, documents)
+        spills = tuple(spill(self.work.folder, n) for n in range(self.chunks + 1))
+        learner, learnt = self._learn(spills, scan.buckets)
         splits = Splits(
-            train=self._train(spills, sift.buckets, learner, sides), val=self._val(sides.held_out, learner)
+            train=self._train(spills, scan.buckets, learner, sides), val=self._val(sides.held_out, learner)
         )
         manifest = self._manifest(sides, learner, splits, learnt)
         text = manifest.model_dump_json(indent=2) + "\n"
@@ -140,58 +141,54 @@ class _Build:
 
     def _split(self) -> tuple[Scan, int]:
         """The scan whose rule leaves no side empty, and the number of documents."""
+        copies = 3 if self.options.tokenizer_kind == "bpe" else 5
+        check_disk(self.work, copies * self.size)
         one_in = max(HELD_OUT_ONE_IN, -(-self.size // HELD_OUT_BYTES))
-        scan = Scan(self.work.folder, HeldOut(one_in))
+        buckets = buckets_for(self.size)
+        scan = Scan(self.work.folder, HeldOut(one_in), buckets)
         documents, held = self._scanned(scan)
         if documents == 0:
             raise empty(self.work.source, getattr(self.work.source, "path", None))
         if held in (0, documents):
             groups = chain.from_iterable(self.pool.run(Groups(), enumerate(self.work.chunks())))
-            scan = Scan(self.work.folder, HeldOut(one_in, few_groups(groups, one_in)), "rescan")
+            scan = Scan(self.work.folder, HeldOut(one_in, few_groups(groups, one_in)), buckets, "rescan")
             self._scanned(scan)
         return scan, documents
 
     def _scanned(self, scan: Scan) -> tuple[int, int]:
         """Documents in all and held out."""
-        self._over_chunks(scan, "split")
+        self._over_chunks("split", scan, self.work.left(scan.file))
         found = [(count, len(held)) for count, held in map(scan.read, range(self.chunks))]
         return sum(count for count, _ in found), sum(held for _, held in found)
 
-    def _sift(self, scan: Scan, documents: int) -> tuple[Sift, _Sides]:
-        """The training side as spill files, near duplicates included, and the documents that stay held out."""
+    def _sift(self, scan: Scan, documents: int) -> _Sides:
+        """What stays held out and what is too near the training side for that, which gets a spill file too."""
         held = [document for n in range(self.chunks) for document in scan.read(n)[1]]
         texts = [document.data for document in held]
         shingles = Shingles(texts)
         lengths = tuple(wanted.length for wanted in shingles.wanted())
-        sift = Sift(self.work.folder, scan.held_out, buckets_for(self.size), lengths)
+        sift = Sift(self.work.folder, scan.buckets, lengths)
         sift.save(shingles)
-        copies = 3 if self.options.tokenizer_kind == "bpe" else 5
-        check_disk(self.work, copies * self.size)
-        self._over_chunks(sift, "near duplicates")
+        left = (number for number in range(self.chunks) if not sift.file(number).exists())
+        self._over_chunks("near duplicates", sift, left)
         for number in range(self.chunks):
             shingles.flag(sift.read(number))
         moving = settle(shingles, texts)
         moved = [held[i] for i in sorted(moving)]
-        write_spill(sift.spill(self.chunks), moved, sift.buckets)
-        return sift, _Sides([d for i, d in enumerate(held) if i not in moving], moved, documents)
+        write_spill(spill(self.work.folder, self.chunks), moved, scan.buckets)
+        return _Sides([d for i, d in enumerate(held) if i not in moving], moved, documents)
 
-    def _spills(self, sift: Sift) -> tuple[Path, ...]:
-        return tuple(sift.spill(n) for n in range(self.chunks + 1))
-
-    def _learn(self, sift: Sift) -> tuple[Learner, int]:
+    def _learn(self, spills: tuple[Path, ...], buckets: int) -> tuple[Learner, int]:
         """The tokenizer, from an earlier build if it got so far, and the bytes it is trained on; 0: on all."""
         limit = LEARNT_BYTES if self.size >= LARGE_BYTES else None
         path = self.work.out / TOKENIZER_FILE
         if not path.exists():
             self.report("tokenizer", 0, 1)
             kind: type[Learner] = registry.lookup("tokenizer", self.options.tokenizer_kind)
-            texts = _first(self._texts(sift), limit)
-            write_atomically(path, kind.train(texts, self.options.vocab_size).to_bytes())
+            texts = chain.from_iterable(read_bucket(spills, bucket, buckets) for bucket in range(buckets))
+            learner = kind.train(_first(texts, limit), self.options.vocab_size)
+            write_atomically(path, learner.to_bytes())
         return load_learner(path.read_bytes()), limit or 0
-
-    def _texts(self, sift: Sift) -> Iterator[bytes]:
-        for bucket in range(sift.buckets):
-            yield from read_bucket(self._spills(sift), bucket, sift.buckets)
 
     def _train(self, spills: tuple[Path, ...], buckets: int, learner: Learner, sides: _Sides) -> SplitEntry:
         """Shards in the order of buckets, written while later buckets are encoded."""
@@ -217,10 +214,10 @@ class _Build:
         out.add(texts, ids, learner.byte_counts(ids) if learner.transforms else None)
         return out.entry(len(held_out))
 
-    def _over_chunks(self, stage: Scan | Sift, name: str) -> None:
+    def _over_chunks(self, name: str, stage: Scan | Sift, left: Iterable[Any]) -> None:
         done = sum(stage.file(number).exists() for number in range(self.chunks))
         self.report(name, done, self.chunks)
-        for _ in self.pool.run(stage, self.work.left(stage.file)):
+        for _ in self.pool.run(stage, left):
             done += 1
             self.report(name, done, self.chunks)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from bytegolf.data.windows import Filter, Hashes, Indices, Text, window_hashes
+from bytegolf.data.windows import Hashes, Indices, Sieve, Text, window_hashes, window_minima
 
 SHINGLE_BYTES = 50
 NEAR_DUPLICATE_SHARE = 0.2
@@ -69,8 +69,9 @@ class Shingles:
 class Wanted:
     """Shingles of one length to look for. hashes: sorted, each once. anchors: hashes of what each begins with.
 
-    The anchor of a shingle of 8..49 bytes is its first 8, of 4..7 its first 4; of a shorter one and of one of 50
-    it is the whole. So one look at a text tells where shingles of many lengths may begin.
+    The anchor of a shingle of 8..49 bytes is its first 8, of 4..7 its first 4; of a shorter one it is the whole.
+    So one look at a text tells where shingles of many lengths may begin. Those of 50 bytes, which overlap, have
+    their minimizers instead, each once.
     """
 
     def __init__(self, length: int, hashes: Hashes, anchors: Hashes) -> None:
@@ -82,7 +83,7 @@ class Wanted:
 
     @property
     def is_anchor(self) -> bool:
-        """Whether each shingle is its own anchor."""
+        """Whether each shingle is looked for as a whole."""
         return self.anchor_bytes == self.length
 
 
@@ -93,7 +94,7 @@ def anchor_bytes(length: int) -> int:
 class Finder:
     """Finds shingles in any text, and each about once: what was found is forgotten bit by bit.
 
-    Cost: about 60 ns per byte of text where 50-byte shingles alone are wanted; with shorter ones of
+    Cost: about XX ns per byte of text where 50-byte shingles alone are wanted; with shorter ones of
     all lengths two to four times that.
     """
 
@@ -124,16 +125,18 @@ class _Group:
     def __init__(self, size: int, wanted: list[tuple[int, Wanted]]) -> None:
         self._searches = [_Search(i, one) for i, one in wanted]
         self._size = size
+        self._minima = wanted[0][1].anchors if size == SHINGLE_BYTES else None
         self._refresh()
 
     def _refresh(self) -> None:
         anchors = [search.anchors for search in self._searches]
-        self._filter = Filter(self._size, anchors[0] if len(anchors) == 1 else np.concatenate(anchors))
+        hashes = anchors[0] if len(anchors) == 1 else np.concatenate(anchors)
+        self._sieve = Sieve(self._size, hashes, self._minima)
         self._fresh = sum(len(search.hashes) for search in self._searches)
 
     def find(self, text: Text) -> Iterator[tuple[int, Indices]]:
         parts: list[list[Indices]] = [[] for _ in self._searches]
-        for positions, hashes in self._filter.candidates(text):
+        for positions, hashes in self._sieve.candidates(text):
             for part, search in zip(parts, self._searches, strict=True):
                 part.append(search.at(text, positions, hashes))
         for part, search in zip(parts, self._searches, strict=True):
@@ -153,6 +156,7 @@ class _Search:
     def __init__(self, index: int, wanted: Wanted) -> None:
         self.index, self.length = index, wanted.length
         self.hashes, self._anchors = wanted.hashes, None if wanted.is_anchor else wanted.anchors
+        self._begins = None if self._anchors is None else np.unique(self._anchors)
         self.names = np.arange(len(self.hashes), dtype=np.int32)
         self.found = np.zeros(len(self.hashes), dtype=bool)
 
@@ -165,9 +169,9 @@ class _Search:
         if not len(self.hashes):
             return positions[:0]
         hashes = anchors
-        if self._anchors is not None:
-            wanted = np.unique(self._anchors)
-            first, last = np.searchsorted(anchors, wanted), np.searchsorted(anchors, wanted, side="right")
+        if self._begins is not None:
+            first = np.searchsorted(anchors, self._begins)
+            last = np.searchsorted(anchors, self._begins, side="right")
             positions = np.concatenate([positions[i:j] for i, j in zip(first, last, strict=True)])
             positions = positions[positions + self.length <= text.size]
             hashes = text.hashes_at(positions, self.length)
@@ -180,7 +184,9 @@ class _Search:
     def forget(self) -> None:
         keep = ~self.found
         self.hashes, self.names = self.hashes[keep], self.names[keep]
-        self._anchors = None if self._anchors is None else self._anchors[keep]
+        if self._anchors is not None:
+            self._anchors = self._anchors[keep]
+            self._begins = np.unique(self._anchors)
         self.found = self.found[keep]
 
 
@@ -197,11 +203,13 @@ class _Table:
         self.owner = owner[order]
         self.which = np.cumsum(first, dtype=np.int32) - np.int32(1)
         anchors = hashes[first]
-        if anchor_bytes(length) != length:  # a text is one shingle here, so its anchor is where it begins
+        if length == SHINGLE_BYTES:
+            anchors = window_minima(texts, length)
+        elif anchor_bytes(length) != length:  # a text is one shingle here, so its anchor is where it begins
             begins = [text[: anchor_bytes(length)] for text in texts]
             anchors = window_hashes(begins, anchor_bytes(length))[0][order][first]
         self.wanted = Wanted(length, hashes[first], anchors)
-        self.flags = np.zeros(len(anchors), dtype=bool)
+        self.flags = np.zeros(len(self.wanted.hashes), dtype=bool)
 
     def above(self, share: float) -> list[int]:
         seen = np.bincount(self.owner[self.flags[self.which]], minlength=len(self._indices))

@@ -47,22 +47,27 @@ def write_spill(path: Path, documents: Sequence[Document], buckets: int) -> None
     write_atomically(path, bounds.tobytes(), index.tobytes(), *(documents[i].data for i in order))
 
 
+def read_spill(path: Path, buckets: int) -> list[bytes]:
+    """All documents of a chunk, in the order of their hashes."""
+    return [data for _, data in _read(path, 0, buckets, buckets)]
+
+
 def read_bucket(paths: Iterable[Path], bucket: int, buckets: int) -> list[bytes]:
     """The documents of a bucket in the order of their hashes; of equal ones, in the order of `paths`."""
-    found: list[tuple[bytes, bytes]] = []
-    for path in paths:
-        with path.open("rb") as file:
-            file.seek(_BOUND_BYTES * bucket)
-            bounds = np.frombuffer(file.read(2 * _BOUND_BYTES), dtype="<i8").tolist()
-            if bounds[0] == bounds[2]:
-                continue
-            file.seek(_BOUND_BYTES * buckets)
-            count = int(np.frombuffer(file.read(8), dtype="<i8")[0])
-            start = _BOUND_BYTES * (buckets + 1)
-            file.seek(start + _ENTRY.itemsize * bounds[0])
-            index = np.frombuffer(file.read(_ENTRY.itemsize * (bounds[2] - bounds[0])), dtype=_ENTRY)
-            file.seek(start + _ENTRY.itemsize * count + bounds[1])
-            for digest, size in index.tolist():
-                found.append((digest, file.read(size)))
+    found = [entry for path in paths for entry in _read(path, bucket, bucket + 1, buckets)]
     found.sort(key=lambda entry: entry[0])
     return [data for _, data in found]
+
+
+def _read(path: Path, first: int, last: int, buckets: int) -> list[tuple[bytes, bytes]]:
+    """Digests and texts of the documents in buckets first..last-1 of a spill file."""
+    with path.open("rb") as file:
+        bounds = np.frombuffer(file.read(_BOUND_BYTES * (buckets + 1)), dtype="<i8").reshape(-1, 2)
+        (start, begin), (stop, _), (count, _) = bounds[[first, last, buckets]].tolist()
+        if start == stop:
+            return []
+        behind = _BOUND_BYTES * (buckets + 1)
+        file.seek(behind + _ENTRY.itemsize * start)
+        index = np.frombuffer(file.read(_ENTRY.itemsize * (stop - start)), dtype=_ENTRY)
+        file.seek(behind + _ENTRY.itemsize * count + begin)
+        return [(digest, file.read(size)) for digest, size in index.tolist()]

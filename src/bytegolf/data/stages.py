@@ -2,9 +2,9 @@
 
 So a build that was broken off goes on where it was: files get their names when they are whole.
 
-    scan-N     of chunk N: how many documents, and those that are held out at first
+    scan-N     of chunk N: how many documents, and those that are held out at first; written after its spill
     spill-N    of chunk N: all its other documents, in the order of training
-    found-N    of chunk N: which shingles of the held-out documents it holds; written after its spill
+    found-N    of chunk N: which shingles of the held-out documents its spill holds
     tokens-B   of bucket B: tokens, and their bytes where no table can tell them
 """
 
@@ -26,7 +26,7 @@ from bytegolf.data.chunks import Chunk
 from bytegolf.data.corpora import Document
 from bytegolf.data.shingles import Finder, Shingles, Wanted
 from bytegolf.data.source import unreadable
-from bytegolf.data.spill import read_bucket, write_spill
+from bytegolf.data.spill import read_bucket, read_spill, write_spill
 from bytegolf.data.split import HeldOut
 from bytegolf.data.tokenizer import Ids, Learner
 from bytegolf.files import write_atomically
@@ -36,10 +36,11 @@ Task = tuple[int, Chunk]
 
 @dataclass(frozen=True)
 class Scan:
-    """Chunk -> scan file. prefix: `scan`, or `rescan` when the hash of the groups did not split the text."""
+    """Chunk -> spill file and scan file. prefix: `rescan` when the hash of the groups did not split the text."""
 
     work: Path
     held_out: HeldOut
+    buckets: int
     prefix: str = "scan"
 
     def begin(self) -> Callable[[Task], None]:
@@ -49,13 +50,13 @@ class Scan:
         return self.work / f"{self.prefix}-{number:06d}"
 
     def _do(self, task: Task) -> None:
-        count, held = 0, []
+        held: list[Document] = []
+        training: list[Document] = []
         for document in _documents(task[1]):
-            count += 1
-            if self.held_out(document.group):
-                held.append(document)
+            (held if self.held_out(document.group) else training).append(document)
+        write_spill(spill(self.work, task[0]), training, self.buckets)
         named = [[document.name, document.group, len(document.data)] for document in held]
-        head = json.dumps({"documents": count, "held_out": named}).encode()
+        head = json.dumps({"documents": len(held) + len(training), "held_out": named}).encode()
         write_atomically(self.file(task[0]), head, b"\n", *(document.data for document in held))
 
     def read(self, number: int) -> tuple[int, list[Document]]:
@@ -76,27 +77,23 @@ class Groups:
 
 @dataclass(frozen=True)
 class Sift:
-    """Chunk -> spill file and found file. lengths: of the shingles that `save` left for the workers."""
+    """Number of a chunk -> found file. lengths: of the shingles that `save` left for the workers."""
 
     work: Path
-    held_out: HeldOut
     buckets: int
     lengths: tuple[int, ...]
 
-    def begin(self) -> Callable[[Task], None]:
+    def begin(self) -> Callable[[int], None]:
         # Mapped, not read: one copy of the tables for all processes.
         wanted = [
             Wanted(length, *(np.load(file, mmap_mode="r") for file in self._tables(length)))
             for length in self.lengths
         ]
         finder = Finder(wanted)
-        return lambda task: self._do(finder, *task)
+        return lambda number: self._do(finder, number)
 
     def file(self, number: int) -> Path:
         return self.work / f"found-{number:06d}"
-
-    def spill(self, number: int) -> Path:
-        return self.work / f"spill-{number:06d}"
 
     def save(self, shingles: Shingles) -> None:
         """The tables, before any task."""
@@ -114,10 +111,8 @@ class Sift:
     def _tables(self, length: int) -> tuple[Path, Path]:
         return self.work / f"hashes-{length}.npy", self.work / f"anchors-{length}.npy"
 
-    def _do(self, finder: Finder, number: int, chunk: Chunk) -> None:
-        training = [document for document in _documents(chunk) if not self.held_out(document.group)]
-        found = finder.find([document.data for document in training])
-        write_spill(self.spill(number), training, self.buckets)
+    def _do(self, finder: Finder, number: int) -> None:
+        found = finder.find(read_spill(spill(self.work, number), self.buckets))
         buffer = io.BytesIO()
         tables: dict[str, Any] = {str(n): indices for n, indices in zip(self.lengths, found, strict=True)}
         np.savez(buffer, **tables)
@@ -155,6 +150,11 @@ class Encode:
         parts = [ids.astype("<u2").tobytes()] + ([] if counts is None else [counts.astype("<u2").tobytes()])
         write_atomically(self.file(bucket), head, b"\n", *parts)
         return bucket
+
+
+def spill(work: Path, number: int) -> Path:
+    """The spill file of a chunk."""
+    return work / f"spill-{number:06d}"
 
 
 def load_learner(blob: bytes) -> Learner:
