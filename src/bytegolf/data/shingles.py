@@ -6,6 +6,7 @@ The split uses it to move near duplicates to training, a referee to show that no
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -47,9 +48,12 @@ class Shingles:
 
     def mark(self, others: Iterable[bytes]) -> None:
         """Flag every shingle that lies inside one of `others`. Cost: that of a `Finder`."""
-        finder = Finder(self.wanted())
         for chunk in _chunks(others):
-            self.flag(finder.find(chunk))
+            self.flag(self._finder.find(chunk))
+
+    @cached_property
+    def _finder(self) -> Finder:
+        return Finder(self.wanted())
 
     def near_duplicates(self, share: float) -> list[int]:
         """Indices of the texts whose share of flagged shingles, counted with repetition, is above `share`."""
@@ -135,14 +139,13 @@ class _Group:
         self._fresh = sum(len(search.hashes) for search in self._searches)
 
     def find(self, text: Text) -> Iterator[tuple[int, Indices]]:
-        parts: list[list[Indices]] = [[] for _ in self._searches]
+        here = [np.zeros(len(search.hashes), dtype=bool) for search in self._searches]
         for positions, hashes in self._sieve.candidates(text):
-            for part, search in zip(parts, self._searches, strict=True):
-                part.append(search.at(text, positions, hashes))
-        for part, search in zip(parts, self._searches, strict=True):
-            known = np.unique(np.concatenate(part)) if part else np.empty(0, dtype=np.int64)
-            yield search.index, search.names[known].astype(np.int64)
-            search.found[known] = True
+            for seen, search in zip(here, self._searches, strict=True):
+                seen[search.at(text, positions, hashes)] = True
+        for seen, search in zip(here, self._searches, strict=True):
+            yield search.index, search.names[seen].astype(np.int64)
+            search.found |= seen
         forgotten = sum(int(np.count_nonzero(search.found)) for search in self._searches)
         if forgotten * _STALE > self._fresh:
             for search in self._searches:
