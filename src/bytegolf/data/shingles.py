@@ -98,8 +98,8 @@ def anchor_bytes(length: int) -> int:
 class Finder:
     """Finds shingles in any text, and each about once: what was found is forgotten bit by bit.
 
-    Cost: about XX ns per byte of text where 50-byte shingles alone are wanted; with shorter ones of
-    all lengths two to four times that.
+    Cost: about 35 ns per byte of text where 50-byte shingles alone are wanted; with shorter ones of all lengths
+    two to four times that.
     """
 
     def __init__(self, wanted: Sequence[Wanted]) -> None:
