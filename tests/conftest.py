@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import torch
 from hypothesis import HealthCheck, settings
 from threadpoolctl import threadpool_limits
@@ -11,6 +13,9 @@ settings.register_profile(
     "laws", derandomize=True, deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("laws")
+
+# Started in the background of a script, Python finds Ctrl-C ignored, and so would every test of it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The tensors here are tiny, and pytest-xdist has a process on every core already: with threads of their own the
 # matrix libraries would take several times as long.

@@ -104,6 +104,12 @@ def test_the_state_dict_is_the_manifest(slot: str, kind: str, data: st.DataObjec
     assert all(p.dtype == torch.float32 and p.requires_grad for p in gpt.parameters())
 
 
+def attention_of_one(model: Model) -> set[str]:
+    """What only chooses among tokens, where there is one to choose."""
+    chooses = {"gqa": ("q", "k", "q_gain"), "mla": ("q", "k_up", "q_gain")}[model.attention.kind]
+    return {f"blocks.{layer}.attention.{name}" for layer in range(model.layers) for name in chooses}
+
+
 @EVERY_VARIANT
 @settings(max_examples=5)
 @given(data=st.data())
@@ -121,7 +127,11 @@ def test_every_parameter_gets_a_gradient_within_three_steps(
         gpt.nll(ids[:, :-1], ids[:, 1:]).mean().backward()
         alive |= {n for n, p in gpt.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
         optimizer.step()
-    assert alive == set(manifest(model).roles())
+    tensors = manifest(
+        model
+    )  # the gradient of what is dead may be off zero by rounding, which differs by machine
+    assert alive | tensors.dead == set(tensors.roles())
+    assert tensors.dead == (attention_of_one(model) if model.attention.window == 1 else set())
 
 
 def test_the_initial_network_holds_the_initial_weights() -> None:

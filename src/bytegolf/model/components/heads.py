@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field
 
@@ -15,10 +15,12 @@ class Heads(Component):
 
     q and k are RMS-normed over hd, rotated by RoPE, then q is multiplied by its head's gain:
     out = proj(softmax(causal(q k^T / sqrt(hd))) v). The projection starts at zero. With `window` w > 0 a token
-    attends to itself and the w - 1 tokens before it (Child et al. 2019); 0 means all of them. With `rope_dims`
+    attends to itself and the w - 1 tokens before it (Child et al. 2019); 0 means all of them; 1 leaves nothing to
+    choose, so that queries and keys are dead. With `rope_dims`
     r > 0 only the first r of the hd dimensions rotate, at base^(-2i/r) (partial RoPE, PR 489); 0 means all.
     """
 
+    keys: ClassVar[str] = "k"  # the matrix that makes nothing but keys
     heads: int = Field(ge=1)
     kv_heads: int = Field(ge=1)
     q_gain: float = 1.5
@@ -41,8 +43,11 @@ class Heads(Component):
 
     def narrowed(self, ratio: float) -> Self:
         rope_dims = 2 * max(1, round(self.rope_dims * ratio / 2)) if self.rope_dims else 0
-        window = max(1, round(self.window * ratio)) if self.window else 0
+        window = min(self.window, max(2, round(self.window * ratio)))
         return self.model_copy(update={"rope_dims": rope_dims, "window": window})
+
+    def dead(self) -> frozenset[str]:
+        return frozenset({"q", self.keys, "q_gain"} if self.window == 1 else ())
 
     def kv_dim(self, model: Model) -> int:
         """Width of all keys (or values) of a token together: kv_heads * hd."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -19,6 +19,7 @@ class Mla(Heads):
     turns all of k, there is no separate rotated head, no norm on c, no compressed q, and full keys at run time.
     """
 
+    keys: ClassVar[str] = "k_up"
     kind: Literal["mla"]
     kv_rank: int = Field(ge=1)
 
