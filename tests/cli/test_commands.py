@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from cli_samples import VOCAB, Answer, Lab, call, listing
 
+from bytegolf.train.results import scorings
+
 COMMANDS = ("data build", "train", "pack", "score", "generate")
 
 
@@ -177,10 +179,29 @@ def test_force_replaces_an_older_run_and_nothing_of_it_stays(lab: Lab, here: Pat
 
 
 def test_reading_commands_write_nothing(lab: Lab, here: Path) -> None:
+    elsewhere = here / "elsewhere" / "model.golf"
+    elsewhere.parent.mkdir()
+    shutil.copy(lab.artifact, elsewhere)
     before = listing(lab.root, here)
-    assert call("score", lab.artifact, "--data", lab.data, "--no-baselines").code == 0
-    assert call("generate", lab.artifact, "--tokens", 1).code == 0
+    assert call("score", elsewhere, "--data", lab.data, "--no-baselines").code == 0
+    assert call("generate", elsewhere, "--tokens", 1).code == 0
     assert listing(lab.root, here) == before
+
+
+def test_a_score_is_kept_beside_its_run_and_a_full_disk_does_not_lose_it(lab: Lab, here: Path) -> None:
+    run = here / "run"
+    shutil.copytree(lab.run, run, ignore=shutil.ignore_patterns("results"))
+    shutil.copy(lab.artifact, run / "model.golf")
+    words = ("score", run / "model.golf", "--data", lab.data, "--no-baselines", "--json")
+    printed = json.loads(call(*words).out)
+    (kept,) = scorings(run)
+    assert kept.facts == printed
+    assert kept.arrays["document_bytes"].sum() == printed["bytes"]
+    shutil.rmtree(run / "results")
+    (run / "results").write_text("in the way")
+    done = call(*words)
+    assert done.code == 0
+    assert "not kept in" in done.err
 
 
 @pytest.mark.parametrize("words", [["pack", "RUN", "--tensors", "--out", "model.golf"], ["--help"]])

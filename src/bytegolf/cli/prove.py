@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from bytegolf.cli import configs, datasets, streams
+from bytegolf.cli.keeping import keep_beside
 from bytegolf.cli.output import CACHE, DEVICE, JSON, Output
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def command(
     as_json: bool = JSON,
 ) -> dict[str, Any]:
     from bytegolf.files import write_atomically
+    from bytegolf.train.results import keep as keep_result
 
     output = Output(as_json)
     earlier = _read_proof(check) if check is not None else None
@@ -73,6 +75,7 @@ def command(
     if out is not None:
         write_atomically(out, json.dumps(proof, indent=1).encode() + b"\n")
         output.show(f"proof: {out}")
+    keep_beside(model, output, lambda run: keep_result(run, "proof", proof))
     output.finish(proof)
     return proof
 

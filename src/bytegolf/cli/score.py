@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from bytegolf.cli import configs, datasets
+from bytegolf.cli.keeping import keep_beside
 from bytegolf.cli.output import CACHE, DEVICE, JSON, Output
 from bytegolf.cli.world import JOIN_SECONDS, first_on_rank_0, join
 
@@ -29,9 +30,10 @@ The score is bits per byte of the raw text, lower is better.
 The model is the one read back from the file. Each token is predicted once, with a sliding window of `--context`
 tokens that moves by `--stride`; a smaller stride gives every token more context and costs more time. With
 `--adapt` the model learns from text that has its score, never before; docs/scoring.md says what each way is worth.
-When the file lies in its run directory, the unpacked weights are scored too, so that the cost of packing shows.
-Beside it stand general compressors on the same bytes; those that learn from a dictionary get as many bytes of
-training text as the model has. Several processes share the work when torchrun starts them (docs/scale.md).
+When the file lies in its run directory, the unpacked weights are scored too, so that the cost of packing shows,
+and the score is kept there, under results/. Beside it stand general compressors on the same bytes; those that
+learn from a dictionary get as many bytes of training text as the model has. Several processes share the work when
+torchrun starts them (docs/scale.md).
 
 Example: `bytegolf score runs/pocket/model.golf`
 
@@ -84,8 +86,17 @@ def command(
         "unpacked_bpb": before.bpb if before else None,
         "baselines": compressed,
     }
+    if world.rank == 0:
+        _keep(output, artifact, summary, result)
     output.finish(summary)
     return summary
+
+
+def _keep(output: Output, artifact: Path, summary: dict[str, Any], result: Score) -> None:
+    from bytegolf.train.results import keep_scoring
+
+    arrays = {} if result.breakdown is None else vars(result.breakdown)
+    keep_beside(artifact, output, lambda run: keep_scoring(run, summary, arrays))
 
 
 def check_same_tokenizer(packed: Packed, dataset: Dataset, artifact: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from bytegolf.cli import configs, datasets
+from bytegolf.cli.keeping import keep_beside
 from bytegolf.cli.output import CACHE, DEVICE, JSON, Output
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def command(
         for finding in run:
             findings.append(finding)
             _show(output, finding)
-    return _finish(output, case, findings)
+    return _finish(output, case, findings, artifact)
 
 
 def _of_artifact(
@@ -175,7 +177,9 @@ def _show(output: Output, finding: Finding) -> None:
         output.show(f"     what would have to hold: {finding.proves}")
 
 
-def _finish(output: Output, case: Case, findings: list[Finding]) -> dict[str, Any]:
+def _finish(output: Output, case: Case, findings: list[Finding], artifact: Path | None) -> dict[str, Any]:
+    from bytegolf.train.results import keep
+
     counts = {status: sum(f.status == status for f in findings) for status in ("pass", "fail", "not run")}
     failed = [f.id for f in findings if f.status == "fail"]
     text = "all of the text" if case.sample is None else f"a sample of {len(case.tokens) - 1:,} targets"
@@ -193,5 +197,8 @@ def _finish(output: Output, case: Case, findings: list[Finding]) -> dict[str, An
         "seed": case.seed,
         "checks": [finding.to_json() for finding in findings],
     }
+    if artifact is not None:
+        kept = result | {"artifact_sha256": hashlib.sha256(artifact.read_bytes()).hexdigest()}
+        keep_beside(artifact, output, lambda run: keep(run, "verify", kept))
     output.finish(result)
     return result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from bytegolf.model.backend import Backend
 from bytegolf.model.world import ALONE, World
 from bytegolf.numeric.bpb import bits_per_byte
 from bytegolf.score.adaptive import adaptive_nats, document_nats
+from bytegolf.score.breakdown import Breakdown, broken_down
 from bytegolf.score.held_out import HeldOut
 from bytegolf.score.passes import Report, See, nothing, target_nats, unseen
 
@@ -28,6 +29,7 @@ class Score:
 
     A document's BOS is a target like any other and has no bytes: its cost counts, so that documents are paid
     for. seconds: of the scoring alone. settings: context, stride, isolation and adaptation, as resolved.
+    breakdown: where the bits went, when the bytes of the single tokens are known.
     """
 
     bpb: float
@@ -38,10 +40,11 @@ class Score:
     settings: Settings
     seconds: float
     text_sha256: str
+    breakdown: Breakdown | None = field(default=None, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
-        fields = {key: value for key, value in asdict(self).items() if key != "settings"}
-        return fields | {"score": self.settings.model_dump(mode="json")}
+        facts = {key: value for key, value in vars(self).items() if key not in ("settings", "breakdown")}
+        return facts | {"score": self.settings.model_dump(mode="json")}
 
 
 def score(backend: Backend, text: HeldOut, settings: Settings, report: Report = nothing) -> Score:
@@ -63,6 +66,7 @@ def score(backend: Backend, text: HeldOut, settings: Settings, report: Report = 
         settings=settings,
         seconds=time.perf_counter() - start,
         text_sha256=text.sha256,
+        breakdown=None if text.counts is None else broken_down(nats, text.counts, text.starts, settings),
     )
 
 

@@ -24,7 +24,8 @@ class HeldOut:
     """A token stream and its denominator.
 
     tokens (n,), a BOS before each document; starts: where documents begin. n_bytes and sha256 are those of the raw
-    text; `raw` is that text, where it is known. note: one line on what a reader of the score must know of it.
+    text. Where they are known: `raw` is that text, counts (n,) the bytes of every token. note: one line on what a
+    reader of the score must know of it.
     """
 
     tokens: NDArray[np.uint16]
@@ -33,6 +34,7 @@ class HeldOut:
     sha256: str
     raw: bytes | None = None
     note: str | None = None
+    counts: NDArray[np.integer] | None = None
 
     def __post_init__(self) -> None:
         if len(self.tokens) < 2 or self.n_bytes < 1:
@@ -59,7 +61,7 @@ class HeldOut:
         counts = dataset.byte_counts("val")  # raises when they do not add up
         starts = list(accumulate(map(len, documents[:-1]), initial=0))
         if dataset.manifest.origin is None:
-            return cls.of_text(tokens, starts, raw)
+            return replace(cls.of_text(tokens, starts, raw), counts=counts)
         return cls._published(tokens, starts, raw, counts)
 
     @classmethod
@@ -75,7 +77,7 @@ class HeldOut:
         else:
             note = f"{kept - 1:,} targets are no published export with known bytes: scored over those counted"
         text = cls.of_text(tokens[:kept], [start for start in starts if start < kept - 1], raw[:n_bytes])
-        return replace(text, note=note)
+        return replace(text, note=note, counts=counts[:kept])
 
     @classmethod
     def of_challenge(

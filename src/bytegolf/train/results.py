@@ -1,0 +1,98 @@
+"""What was found out about a run after its training: kept in the run's own directory, one file a finding.
+
+results/score-ID.json   what `bytegolf score --json` says, for one packed file, one text, one way to score
+results/score-ID.npz    where its bits went: the arrays of score.breakdown.Breakdown, by their names
+results/verify.json     what the referee found, newest
+results/proof.json      the proof by decoding, newest
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bytegolf.errors import RunError
+from bytegolf.files import write_atomically
+from bytegolf.train.run_dir import SUMMARY
+
+RESULTS = "results"
+_SAME = ("artifact_sha256", "text_sha256", "score")  # what makes two scorings the same one
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """facts: artifact_bytes, artifact_sha256, bpb, nats_per_token, targets, bytes, documents, settings under
+    `score`, seconds, text_sha256, unpacked_bpb, baselines. arrays: of the breakdown; empty where there is none.
+    """
+
+    path: Path
+    facts: dict[str, Any]
+    arrays: dict[str, NDArray[Any]]
+
+
+def run_of(artifact: Path) -> Path | None:
+    """The directory of the finished run that a packed file lies in."""
+    return artifact.parent if (artifact.parent / SUMMARY).is_file() else None
+
+
+def keep_scoring(run: Path, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Path:
+    """Write one scoring; an earlier one of the same file, text and settings is replaced."""
+    same = json.dumps([facts[key] for key in _SAME], sort_keys=True)
+    path = run / RESULTS / f"score-{hashlib.sha256(same.encode()).hexdigest()[:12]}.json"
+    path.parent.mkdir(exist_ok=True)
+    packed = io.BytesIO()
+    np.savez_compressed(packed, allow_pickle=False, **arrays)
+    write_atomically(path.with_suffix(".npz"), packed.getvalue())
+    write_atomically(path, _json(facts))
+    return path
+
+
+def scorings(run: Path) -> list[Scoring]:
+    """All that were kept, in the order of their files' names. Raises RunError for a damaged one."""
+    return [_scoring(path) for path in sorted((run / RESULTS).glob("score-*.json"))]
+
+
+def _scoring(path: Path) -> Scoring:
+    arrays = path.with_suffix(".npz")
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        with np.load(arrays, allow_pickle=False) as stored:
+            return Scoring(path, facts, dict(stored))
+    except (OSError, ValueError, EOFError) as error:
+        raise RunError(
+            f"a kept score is damaged: {error}",
+            where=path,
+            fix="delete it and score again",
+        ) from None
+
+
+def keep(run: Path, name: str, facts: Mapping[str, Any]) -> Path:
+    """Write results/NAME.json, in place of an older one."""
+    path = run / RESULTS / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    write_atomically(path, _json(facts))
+    return path
+
+
+def kept(run: Path, name: str) -> dict[str, Any] | None:
+    """results/NAME.json, or None where there is none. Raises RunError when it is damaged."""
+    path = run / RESULTS / f"{name}.json"
+    if not path.is_file():
+        return None
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"a kept result is damaged: {error}", where=path, fix="make it again") from None
+    return facts
+
+
+def _json(facts: Mapping[str, Any]) -> bytes:
+    return (json.dumps(facts, indent=2) + "\n").encode()
