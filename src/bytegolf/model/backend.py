@@ -118,6 +118,7 @@ class Backend(Protocol):
     """A model with weights on a device."""
 
     device: str
+    hardware: str  # what the device is called, for people
     precision: str
     notes: list[str]
     world: World

@@ -15,7 +15,7 @@ from bytegolf.errors import ConfigError
 from bytegolf.model.backend import Adapter, DocumentAdapter, Floats, Ids
 from bytegolf.model.spec import manifest
 from bytegolf.model.world import ALONE, World
-from bytegolf.on_torch.device import choose_device, peak_flops
+from bytegolf.on_torch.device import choose_device, hardware, peak_flops
 from bytegolf.on_torch.dist import TorchWorld
 from bytegolf.on_torch.gpt import Gpt
 from bytegolf.on_torch.trainer import TorchTrainer
@@ -30,6 +30,7 @@ class TorchBackend:
         self.model, self.world = model, world
         self.torch_device = world.place if isinstance(world, TorchWorld) else choose_device(device)
         self.device = self.torch_device.type
+        self.hardware = hardware(self.torch_device, world.size)
         self.precision = "fp32"
         self.notes: list[str] = []
         self.gpt = Gpt(model).to(self.torch_device)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import re
 import resource
 import sys
 import time
+from pathlib import Path
 
 import torch
 
@@ -73,6 +77,16 @@ def peak_flops(device: torch.device, precision: str) -> float | None:
         return None
     name = torch.cuda.get_device_name(device)
     return next((peaks[precision] for key, peaks in PEAK_FLOPS.items() if key in name), None)
+
+
+def hardware(device: torch.device, processes: int = 1) -> str:
+    """`8x NVIDIA H100 80GB HBM3`, or `AMD EPYC, 2 cores`: what a figure was measured on, as far as it says so."""
+    if device.type == "cuda":
+        return f"{processes}x {torch.cuda.get_device_name(device)}"
+    cpuinfo = Path("/proc/cpuinfo")
+    named = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.M) if cpuinfo.is_file() else None
+    name = named[1].strip() if named else platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores" + (f", {device.type}" if device.type != "cpu" else "")
 
 
 def peak_bytes(device: torch.device) -> int:

@@ -6,6 +6,7 @@ import math
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -232,4 +233,6 @@ def summarise(
         "data": described(dataset),
         "python": platform.python_version(),
         "machine": platform.machine(),
+        "hardware": backend.hardware,
+        "libraries": {name: version(name) for name in ("torch", "numpy")},
     }
