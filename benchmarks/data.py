@@ -17,11 +17,11 @@ def main() -> None:
     text = sources[: MEGABYTES * 1_000_000].decode(errors="ignore")
     data = text.encode()
     size = len(data) / 1e6
-    tokenizer = BpeTokenizer.train([data], VOCAB)
+    tokenizer = BpeTokenizer.learn([data], VOCAB)
     reference = hugging_face(text, tokenizer.pattern)
     ids = tokenizer.encode(data)
 
-    train = seconds(lambda: BpeTokenizer.train([data], VOCAB), 3)
+    train = seconds(lambda: BpeTokenizer.learn([data], VOCAB), 3)
     ours = seconds(lambda: tokenizer.encode(data), 3)
     theirs = seconds(lambda: reference.encode(text), 3)
     decode = seconds(lambda: tokenizer.decode(ids), 3)

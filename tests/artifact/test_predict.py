@@ -114,5 +114,5 @@ def test_a_tokenizer_takes_the_bytes_predicted_before_it_is_trained() -> None:
     assert [tokenizer_bytes("bpe", n) for n in (1024, 2048, 4096)] == [2001, 4818, 10_961]
     text = [b"the cat sat on the mat and the dog sat on the cat " * 3]
     for vocab in (258, 262, 270):
-        made = BpeTokenizer.train(text, vocab)
+        made = BpeTokenizer.learn(text, vocab)
         assert tokenizer_bytes("bpe", made.vocab_size) == len(made.to_bytes())

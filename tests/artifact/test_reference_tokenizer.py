@@ -45,7 +45,7 @@ TEXTS = st.lists(st.sampled_from(PARTS) | st.binary(max_size=6), max_size=8).map
 @functools.cache
 def kinds() -> list[Tokenizer]:
     found: list[Tokenizer] = [ByteTokenizer(), BpeTokenizer(SINGLE), CaseBpeTokenizer(BpeTokenizer(SINGLE))]
-    found += [BpeTokenizer.train([TEXT], 520), CaseBpeTokenizer.train([TEXT], 520)]
+    found += [BpeTokenizer.learn([TEXT], 520), CaseBpeTokenizer.learn([TEXT], 520)]
     found += [SentencePieceTokenizer.from_model(train_model(pieces)) for pieces in (True, False)]
     found += [SentencePieceTokenizer.byte260()]
     assert {tokenizer.kind for tokenizer in found} == TOKENIZERS

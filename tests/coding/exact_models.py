@@ -28,7 +28,7 @@ KINDS = registry.names("tokenizer")
 def tokenizer_of(kind: str) -> Tokenizer:
     if kind == "bytes":
         return ByteTokenizer()
-    return (BpeTokenizer if kind == "bpe" else CaseBpeTokenizer).train([PROSE], 320)
+    return (BpeTokenizer if kind == "bpe" else CaseBpeTokenizer).learn([PROSE], 320)
 
 
 @functools.cache

@@ -40,7 +40,7 @@ def defined(source: Path, kind: type[Learner] = ByteTokenizer, vocab: int = 257)
     """Documents, bytes, sha256 of the text and tokens of both sides, and the tokenizer."""
     sides = split(from_source(source).documents)
     train = sorted(sides.train, key=lambda d: hashlib.sha256(d.name.encode()).digest())
-    learner = kind.train([document.data for document in train], vocab)
+    learner = kind.learn([document.data for document in train], vocab)
     return {
         "tokenizer": learner.to_bytes(),
         "moved": [len(sides.moved), sum(len(document.data) for document in sides.moved)],

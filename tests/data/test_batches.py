@@ -14,8 +14,8 @@ from bytegolf.data.case_bpe import CaseBpeTokenizer
 from bytegolf.data.tokenizer import BpeTokenizer, ByteTokenizer, Learner
 
 LEARNERS: dict[str, Learner] = {
-    "bpe": BpeTokenizer.train([REAL_TEXT], 400),
-    "case_bpe": CaseBpeTokenizer.train([REAL_TEXT], 400),
+    "bpe": BpeTokenizer.learn([REAL_TEXT], 400),
+    "case_bpe": CaseBpeTokenizer.learn([REAL_TEXT], 400),
     "bytes": ByteTokenizer(),
 }
 MARKED = st.sampled_from(

@@ -82,7 +82,7 @@ def test_the_manifest_counts_what_is_there(built: Dataset):
 
 def test_the_tokenizer_has_seen_the_training_side_only(built: Dataset):
     train = [d.data for d in split(corpus().documents).train]
-    assert built.tokenizer.to_bytes() == BpeTokenizer.train(train, 400).to_bytes()
+    assert built.tokenizer.to_bytes() == BpeTokenizer.learn(train, 400).to_bytes()
 
 
 def test_building_twice_gives_the_same_files(built: Dataset, tmp_path: Path):

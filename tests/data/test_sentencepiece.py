@@ -203,7 +203,7 @@ def test_models_of_other_kinds_are_refused() -> None:
     with pytest.raises(DataError, match="must be a BPE model"):
         SentencePieceTokenizer.from_model(trained(model_type="unigram", vocab_size=120))
     with pytest.raises(DataError, match="comes with a published dataset"):
-        SentencePieceTokenizer.train([b"x"], 300)
+        SentencePieceTokenizer.learn([b"x"], 300)
     blob = train_model()
     at = blob.index(b"<0x00>")
     with pytest.raises(DataError, match="byte pieces must stand in order"):

@@ -115,7 +115,7 @@ def test_a_large_source_holds_out_less_and_learns_from_a_part(
         size += len(beginning[-1])
         if size == 5000:
             break
-    assert part.tokenizer.to_bytes() == BpeTokenizer.train(beginning, 300).to_bytes()
+    assert part.tokenizer.to_bytes() == BpeTokenizer.learn(beginning, 300).to_bytes()
     assert b"".join(documents) == text
     assert part.manifest.source.endswith("trained on the first 0 MiB of the training side")
 

@@ -31,12 +31,12 @@ GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?
 
 @functools.cache
 def trained(pattern: str = DEFAULT_PATTERN) -> BpeTokenizer:
-    return BpeTokenizer.train([REAL_TEXT], 600, pattern)
+    return BpeTokenizer.learn([REAL_TEXT], 600, pattern)
 
 
 @functools.cache
 def case_trained() -> CaseBpeTokenizer:
-    return CaseBpeTokenizer.train([REAL_TEXT], 600)
+    return CaseBpeTokenizer.learn([REAL_TEXT], 600)
 
 
 @functools.cache
@@ -203,14 +203,14 @@ def test_ids_are_those_of_the_library_that_trained_them(pattern: str, start: int
 
 
 def test_training_twice_gives_the_same_bytes():
-    again = BpeTokenizer.train([REAL_TEXT], 600)
+    again = BpeTokenizer.learn([REAL_TEXT], 600)
     assert again.to_bytes() == trained().to_bytes()
     assert again.sha256 == trained().sha256
 
 
 def test_training_ignores_bytes_that_are_not_utf8_and_still_encodes_them():
     broken = REAL_TEXT[:9000] + b"\xff\xfe" + REAL_TEXT[9000:9010] + b"\xc3" + REAL_TEXT[9010:20000]
-    tokenizer = BpeTokenizer.train([broken], 400)
+    tokenizer = BpeTokenizer.learn([broken], 400)
     assert tokenizer.decode(tokenizer.encode(broken)) == broken
     assert not any(b"\xff" in piece or b"\xc3" in piece for piece in tokenizer.pieces[256:])
     assert tokenizer.encode(b"\xff").tolist() == [256]
@@ -218,18 +218,18 @@ def test_training_ignores_bytes_that_are_not_utf8_and_still_encodes_them():
 
 def test_too_little_text_is_an_error_that_says_how_far_it_reached():
     with pytest.raises(DataError) as error:
-        BpeTokenizer.train([b"abababab"], 1024)
+        BpeTokenizer.learn([b"abababab"], 1024)
     reached = int(str(error.value.fix).split("vocab_size=")[1].split()[0])
-    assert BpeTokenizer.train([b"abababab"], reached).vocab_size == reached
+    assert BpeTokenizer.learn([b"abababab"], reached).vocab_size == reached
     assert 258 <= reached < 270
 
 
 @pytest.mark.parametrize("size", [0, 256, 65537])
 def test_a_vocabulary_of_an_impossible_size_is_an_error(size: int):
     with pytest.raises(DataError, match=r"257\.\.65536"):
-        BpeTokenizer.train([REAL_TEXT], size)
+        BpeTokenizer.learn([REAL_TEXT], size)
     with pytest.raises(DataError, match="257"):
-        ByteTokenizer.train([REAL_TEXT], size)
+        ByteTokenizer.learn([REAL_TEXT], size)
 
 
 def test_a_serialised_tokenizer_comes_back():

@@ -187,7 +187,7 @@ class _Build:
             self.report("tokenizer", 0, 1)
             kind: type[Learner] = registry.lookup("tokenizer", self.options.tokenizer_kind)
             texts = chain.from_iterable(read_bucket(spills, bucket, buckets) for bucket in range(buckets))
-            learner = kind.train(_first(texts, limit), self.options.vocab_size)
+            learner = kind.learn(_first(texts, limit), self.options.vocab_size)
             write_atomically(path, learner.to_bytes())
         return load_learner(path.read_bytes()), limit or 0
 

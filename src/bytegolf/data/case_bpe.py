@@ -41,9 +41,9 @@ class CaseBpeTokenizer:
         self._texts = (_BETWEEN, *bpe.pieces)
 
     @classmethod
-    def train(cls, texts: Iterable[bytes], vocab_size: int, pattern: str = CASE_PATTERN) -> CaseBpeTokenizer:
-        """Learn the most frequent merges of the split texts. Raises DataError as `BpeTokenizer.train` does."""
-        return cls(BpeTokenizer.train(map(split_case, texts), vocab_size, pattern))
+    def learn(cls, texts: Iterable[bytes], vocab_size: int, pattern: str = CASE_PATTERN) -> CaseBpeTokenizer:
+        """Learn the most frequent merges of the split texts. Raises DataError as `BpeTokenizer.learn` does."""
+        return cls(BpeTokenizer.learn(map(split_case, texts), vocab_size, pattern))
 
     @classmethod
     def check_vocab_size(cls, vocab_size: int) -> None:

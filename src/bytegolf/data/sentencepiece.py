@@ -84,7 +84,7 @@ class SentencePieceTokenizer:
         return cls([("", kind) for kind in heads] + [("", "byte")] * 256)
 
     @classmethod
-    def train(cls, texts: Iterable[bytes], vocab_size: int) -> SentencePieceTokenizer:
+    def learn(cls, texts: Iterable[bytes], vocab_size: int) -> SentencePieceTokenizer:
         """Always raises DataError: vocabularies of this kind come with their shards."""
         raise DataError(
             "a sentencepiece tokenizer comes with a published dataset and is not trained here",

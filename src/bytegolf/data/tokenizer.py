@@ -83,7 +83,7 @@ class Learner(Tokenizer, Protocol):
     """A tokenizer that a build can train; it encodes documents by the batch, a BOS before each."""
 
     @classmethod
-    def train(cls, texts: Iterable[bytes], vocab_size: int) -> Learner: ...
+    def learn(cls, texts: Iterable[bytes], vocab_size: int) -> Learner: ...
 
     @classmethod
     def check_vocab_size(cls, vocab_size: int) -> None: ...
@@ -171,7 +171,7 @@ class BpeTokenizer(_Pieces):
         self._sizes = self.token_bytes()
 
     @classmethod
-    def train(cls, texts: Iterable[bytes], vocab_size: int, pattern: str = DEFAULT_PATTERN) -> BpeTokenizer:
+    def learn(cls, texts: Iterable[bytes], vocab_size: int, pattern: str = DEFAULT_PATTERN) -> BpeTokenizer:
         """Learn the most frequent merges in `texts`; the same texts give the same tokenizer.
 
         Bytes that are not UTF-8 separate the text around them and are counted nowhere: they keep their
@@ -301,7 +301,7 @@ class ByteTokenizer(_Pieces):
         super().__init__(SINGLE_BYTES)
 
     @classmethod
-    def train(cls, texts: Iterable[bytes], vocab_size: int) -> ByteTokenizer:
+    def learn(cls, texts: Iterable[bytes], vocab_size: int) -> ByteTokenizer:
         """There is nothing to learn. Raises DataError unless vocab_size is 257."""
         cls.check_vocab_size(vocab_size)
         return cls()
