@@ -41,7 +41,7 @@ HOMES: dict[str, dict[str, str]] = {
     "codec": {"spec": "bytegolf.codec"},
     "backend": {"spec": "bytegolf"},
     "world": {"spec": "bytegolf"},
-    "adaptation": {"torch": "bytegolf.on_torch.adapt"},
+    "adaptation": {"torch": "bytegolf.on_torch.adapt", "score": "bytegolf.score.adapted"},
     "corpus": {"spec": "bytegolf.data"},
     "tokenizer": {"spec": "bytegolf.data"},
     "baseline": {"spec": "bytegolf.score"},

@@ -16,9 +16,9 @@ from pydantic import TypeAdapter
 from bytegolf.config.adaptation import Adaptation
 from bytegolf.errors import ConfigError
 from bytegolf.model.scored import Scored
-from bytegolf.numeric.windows import Window, plan
+from bytegolf.numeric.windows import Window, document_window, plan
 from bytegolf.on_torch.backend import TorchBackend
-from bytegolf.score.adaptive import adaptive_nats, cut, document_nats, document_window
+from bytegolf.score.adaptive import adaptive_nats, cut, document_nats
 from bytegolf.score.adaptive_predictor import AdaptivePredictor, DocumentPredictor
 from bytegolf.score.passes import target_nats
 from bytegolf.score.predictor import drive

@@ -55,3 +55,13 @@ def _windows(borders: Sequence[int], context: int, stride: int) -> Iterator[Wind
             end = min(start + context, stop)
             yield Window(start, end, first)
             first, start = end, start + stride
+
+
+def document_window(number: int, chunk: int, context: int) -> Window:
+    """Which tokens of a document score its chunk `number`: as many as the context holds, up to the chunk's end.
+
+    The published record lets the window of a last, short chunk begin `context` tokens before the document's end.
+    Here it begins where that of a full chunk does, or it would tell how long the document is.
+    """
+    end = (number + 1) * chunk
+    return Window(max(0, end - context), end, number * chunk)

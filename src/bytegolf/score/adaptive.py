@@ -16,7 +16,7 @@ from bytegolf.config.adaptation import FullWeights, LoraAdaptation
 from bytegolf.model.backend import Adapter, Backend, DocumentAdapter, Ids
 from bytegolf.model.scored import Scored, Scores
 from bytegolf.model.world import ALONE, World
-from bytegolf.numeric.windows import Window, plan
+from bytegolf.numeric.windows import Window, document_window, plan
 from bytegolf.score.passes import Report, See, nothing, score_windows, unseen
 
 Span = tuple[int, int]  # targets [first, end) of a document
@@ -111,16 +111,6 @@ def document_nats(
             _score_documents(adapter, book, ids, group, window, keep, see)
             report(min(1.0, book.written * world.size / book.targets))
     return book.complete(world)
-
-
-def document_window(number: int, chunk: int, context: int) -> Window:
-    """Which tokens of a document score its chunk `number`: as many as the context holds, up to the chunk's end.
-
-    The published record lets the window of a last, short chunk begin `context` tokens before the document's end.
-    Here it begins where that of a full chunk does, or it would tell how long the document is.
-    """
-    end = (number + 1) * chunk
-    return Window(max(0, end - context), end, number * chunk)
 
 
 def _score_documents(

@@ -13,7 +13,7 @@ import numpy as np
 from bytegolf.config.adaptation import FullWeights, LoraAdaptation
 from bytegolf.model.backend import Backend
 from bytegolf.model.scored import Scored, Scores
-from bytegolf.score.adaptive import document_window
+from bytegolf.numeric.windows import document_window
 from bytegolf.score.predictor import Floats, ModelPredictor, cost
 
 

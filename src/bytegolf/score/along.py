@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from bytegolf.config.schema import Config, Validation
 from bytegolf.config.schema import Score as Settings
-from bytegolf.config.schema import Validation
 from bytegolf.data.dataset import Dataset
 from bytegolf.files import write_atomically
 from bytegolf.model.backend import Backend
 from bytegolf.score.bpb import score
 from bytegolf.score.held_out import HeldOut
+
+VALIDATION = "validation.jsonl"
 
 
 class AlongTheRun:
@@ -58,6 +60,25 @@ class AlongTheRun:
         kept = [old for old in validations(self.path) if old["step"] < done.steps]
         write_atomically(self.path, *(json.dumps(entry).encode() + b"\n" for entry in [*kept, line]))
         self.tell(f"step {done.steps:,}: {found.bpb:.4f} bpb on {found.bytes:,} held-out bytes")
+
+
+def along(
+    config: Config, dataset: Dataset, folder: Path, tell: Callable[[str], None]
+) -> Callable[[Backend], list[AlongTheRun]]:
+    """`train.validation`: what makes the pauses of a run in `folder`, none where it is not wanted."""
+
+    def made(backend: Backend) -> list[AlongTheRun]:
+        validation = config.train.validation
+        if validation is None:
+            return []
+        context = config.model.context
+        settings = config.score.model_copy(update={"context": context, "stride": context})
+        path = folder / VALIDATION if backend.world.rank == 0 else None
+        return [
+            AlongTheRun(backend, validation_text(dataset, validation), settings, validation.every, path, tell)
+        ]
+
+    return made
 
 
 def validations(path: Path) -> list[dict[str, Any]]:

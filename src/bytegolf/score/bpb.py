@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bytegolf.config.adaptation import FullWeights, LoraAdaptation
+from bytegolf import registry
 from bytegolf.config.schema import Score as Settings
-from bytegolf.errors import ConfigError
 from bytegolf.model.backend import Backend
 from bytegolf.model.world import ALONE, World
 from bytegolf.numeric.bpb import bits_per_byte
-from bytegolf.score.adaptive import adaptive_nats, document_nats
 from bytegolf.score.breakdown import Breakdown, broken_down
 from bytegolf.score.held_out import HeldOut
 from bytegolf.score.passes import Report, See, nothing, target_nats, unseen
+
+Pass = Callable[..., NDArray[np.float64]]  # as stream_nats takes it
 
 
 @dataclass(frozen=True)
@@ -85,19 +85,9 @@ def stream_nats(
     `see` gets the distributions that the targets in `keep` were scored with. Raises ConfigError when several ranks
     are to share what has to be done in order.
     """
-    context, stride, kind = settings.context, settings.stride, settings.adaptation
-    borders = starts if settings.documents == "isolated" else (0,)
-    if isinstance(kind, LoraAdaptation):
-        return document_nats(backend, tokens, starts, context, kind, report, keep, see, world)
-    if isinstance(kind, FullWeights):
-        if world.size > 1:
-            raise ConfigError(
-                "weights that learn from the text as they go need one process",
-                got=f"{world.size} processes",
-                where=f'score.adaptation.kind = "{kind.kind}"',
-                fix="score without torchrun, or with --adapt lora, which learns each document on its own",
-            )
-        return adaptive_nats(
-            backend, tokens, context, stride, kind, starts=borders, report=report, keep=keep, see=see
-        )
-    return target_nats(backend, tokens, context, stride, borders, report, keep, see, world)
+    context, stride, kind = settings.context, settings.stride, settings.adaptation.kind
+    if kind == "none":
+        borders = starts if settings.documents == "isolated" else (0,)
+        return target_nats(backend, tokens, context, stride, borders, report, keep, see, world)
+    adapted: Pass = registry.lookup("adaptation", kind, "score")
+    return adapted(backend, tokens, starts, settings, report, keep, see, world)

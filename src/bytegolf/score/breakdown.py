@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from bytegolf.config.adaptation import LoraAdaptation
 from bytegolf.config.schema import Score as Settings
-from bytegolf.numeric.windows import Window, plan
-from bytegolf.score.adaptive import document_window
+from bytegolf.numeric.windows import Window, document_window, plan
 
 
 @dataclass(frozen=True)
