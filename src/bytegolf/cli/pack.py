@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,9 @@ def command(
     from bytegolf.artifact import format as golf
     from bytegolf.artifact.ledger import ledger
     from bytegolf.train.export import with_pack_overrides
+    from bytegolf.train.results import run_of
     from bytegolf.train.run_dir import open_run
+    from bytegolf.train.run_ledger import noted
 
     output = Output(as_json)
     path = out or run / "model.golf"
@@ -77,11 +80,18 @@ def command(
     _show(output, path, spent, config.pack.budget, tensors)
     if filled is not None:
         show_filled(output, filled)
+    if run_of(path) is not None:
+        noted(path.parent, output.tell, "packed", **_identity(path))
     output.show(f"next: bytegolf score {path}{_data_option(opened.summary['data'])}")
     result = {"artifact": str(path), "budget": config.pack.budget, **spent.to_json(per_tensor=tensors)}
     result |= {} if filled is None else {"fit": filled.to_json()}
     output.finish(result)
     return result
+
+
+def _identity(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    return {"artifact_bytes": len(content), "artifact_sha256": hashlib.sha256(content).hexdigest()}
 
 
 def _check_options(

@@ -93,10 +93,14 @@ def command(
 
 
 def _keep(output: Output, artifact: Path, summary: dict[str, Any], result: Score) -> None:
-    from bytegolf.train.results import keep_scoring
+    from bytegolf.train.results import keep_scoring, run_of
+    from bytegolf.train.run_ledger import noted
 
     arrays = {} if result.breakdown is None else vars(result.breakdown)
     keep_beside(artifact, output, lambda run: keep_scoring(run, summary, arrays))
+    if (run := run_of(artifact)) is not None:
+        facts = {key: summary[key] for key in ("bpb", "bytes", "text_sha256", "artifact_sha256", "score")}
+        noted(run, output.tell, "scored", **facts)
 
 
 def check_same_tokenizer(packed: Packed, dataset: Dataset, artifact: Path) -> None:

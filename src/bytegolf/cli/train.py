@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +17,7 @@ from bytegolf.launch import Launch, launched
 if TYPE_CHECKING:
     from bytegolf.config.schema import Config
     from bytegolf.data.dataset import Dataset
-    from bytegolf.model.backend import Backend
     from bytegolf.model.world import World
-    from bytegolf.train.loop import Pause
 
 HELP = """Train a model and write a run directory.
 
@@ -104,6 +101,7 @@ def _fit(
     options: dict[str, Any],
 ) -> dict[str, Any]:
     from bytegolf.cli.progress import TrainingProgress
+    from bytegolf.score.along import along
     from bytegolf.train.fit import estimated_bpb, fit
 
     config, launch = _with_bos(output, config, dataset), launched()
@@ -113,7 +111,7 @@ def _fit(
         folder,
         resume=resume or _started_again(launch, folder, config),
         hooks=[TrainingProgress(output, estimated_bpb(dataset))],
-        pauses=_validation(output, config, dataset, folder),
+        pauses=along(config, dataset, folder, output.tell),
         announce=output.tell,
         world=world,
         job=launch.job,
@@ -175,26 +173,6 @@ def _started_again(launch: Launch, folder: Path, config: Config) -> bool:
     except RunError:
         return False
     return started.job == launch.job and found == config
-
-
-def _validation(
-    output: Output, config: Config, dataset: Dataset, folder: Path
-) -> Callable[[Backend], Sequence[Pause]]:
-    """`train.validation`, which talks to train and to score, and so has its place above both."""
-
-    def made(backend: Backend) -> Sequence[Pause]:
-        validation = config.train.validation
-        if validation is None:
-            return []
-        from bytegolf.score.along import AlongTheRun, validation_text
-
-        context = config.model.context
-        settings = config.score.model_copy(update={"context": context, "stride": context})
-        path = folder / "validation.jsonl" if backend.world.rank == 0 else None
-        text = validation_text(dataset, validation)
-        return [AlongTheRun(backend, text, settings, validation.every, path, output.tell)]
-
-    return made
 
 
 def _show(output: Output, folder: Path, summary: dict[str, Any]) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from bytegolf import __version__, registry
+from bytegolf.config.recipe import config_hash
 from bytegolf.config.schema import Config
 from bytegolf.data.dataset import Dataset
 from bytegolf.data.loader import Batches
@@ -38,6 +40,7 @@ from bytegolf.train.run_dir import (
     open_run,
     resume_metrics,
 )
+from bytegolf.train.run_ledger import chronicled
 
 # A forward and a backward pass cost three times the operations of a forward pass.
 TRAIN_OVER_FORWARD = 3
@@ -84,11 +87,9 @@ def fit(
         trainer.load_state(found.arrays)
     every, last, clock = checkpoint_seconds, start.seconds, Clock(start.seconds, aside)
     keeper = KeepCheckpoints(checkpoints, trainer, backend.precision, every, last, writes, announce)
-    with graceful_interrupt(patient=world.size > 1) as stop:
-        if steps := warm_up_steps(config, trainer, backend):
-            announce(f"warming up: {steps} steps, undone before the clock starts; compiling takes a while")
-            with clock.stopped("warm-up"):
-                warm_up(trainer, batches, steps, start.steps)
+    story = _story(config, dataset, out, world, resume, announce)
+    with graceful_interrupt(patient=world.size > 1) as stop, story as end:
+        _warm_up(warm_up_steps(config, trainer, backend), trainer, batches, start, clock, announce)
         watching = [_metrics(out, config, backend), *hooks] if writes else hooks
         standing = [keeper, *pauses(backend)]
         with Prefetched(batches, start.steps) as ahead:
@@ -97,6 +98,7 @@ def fit(
             )
         if outcome.interrupted and checkpoint_seconds:
             keeper.on_pause(outcome.done, outcome.aside)
+        end |= {key: getattr(outcome, key) for key in ("interrupted", "steps", "tokens", "seconds")}
         summary = summarise(config, dataset, backend, outcome, averaged=trainer.use_averaged())
         if writes:
             finish_run(out, backend.weights(), summary)
@@ -104,6 +106,27 @@ def fit(
                 checkpoints.clear()
         world.wait()
     return open_run(out) if writes else Run(out, config, dataset.tokenizer.to_bytes(), summary)
+
+
+def _story(
+    config: Config,
+    dataset: Dataset,
+    out: Path,
+    world: World,
+    resume: bool,
+    announce: Callable[[str], None],
+) -> AbstractContextManager[dict[str, Any]]:
+    """The ledger of the folder hears how the run began, and how it ended."""
+    if world.rank:
+        return nullcontext({})
+    data = {key: value for key, value in described(dataset).items() if key != "folder"}
+    facts = {
+        "config_hash": config_hash(config),
+        "config": config.name,
+        "seed": config.train.seed,
+        "data": data,
+    }
+    return chronicled(out, "resumed" if resume else "started", facts | {"processes": world.size}, announce)
 
 
 def check_trainable(config: Config, dataset: Dataset) -> None:
@@ -147,6 +170,16 @@ def warm_up_steps(config: Config, trainer: Trainer, backend: Backend) -> int:
     return config.train.compile_warmup_steps if trainer.compiled or backend.device == "cuda" else 0
 
 
+def _warm_up(
+    steps: int, trainer: Trainer, batches: Batches, start: Done, clock: Clock, announce: Callable[[str], None]
+) -> None:
+    if not steps:
+        return
+    announce(f"warming up: {steps} steps, undone before the clock starts; compiling takes a while")
+    with clock.stopped("warm-up"):
+        warm_up(trainer, batches, steps, start.steps)
+
+
 def _go_on(out: Path, checkpoints: Checkpoints, start: Done, announce: Callable[[str], None]) -> None:
     """Make the directory what it was at the checkpoint. run.json goes: the run is under way again."""
     (out / SUMMARY).unlink(missing_ok=True)
@@ -168,6 +201,10 @@ def described(dataset: Dataset) -> dict[str, Any]:
         "train_sha256": splits.train.identity,
         "val_sha256": splits.val.identity,
         "tokenizer_sha256": dataset.tokenizer.sha256,
+        "tokenizer_kind": dataset.tokenizer.kind,
+        "train_shards": len(splits.train.files),
+        "train_tokens": splits.train.tokens,
+        "val_tokens": splits.val.tokens,
     }
 
 
