@@ -27,6 +27,7 @@ from bytegolf.cli import (
     plan,
     presets,
     prove,
+    record,
     score,
     train,
     verify,
@@ -61,6 +62,7 @@ app.command("pack", help=pack.HELP)(pack.command)
 app.command("score", help=score.HELP)(score.command)
 app.command("verify", help=verify.HELP)(verify.command)
 app.command("prove", help=prove.HELP)(prove.command)
+app.command("record", help=record.HELP)(record.command)
 app.command("compress", help=compress.HELP)(compress.command)
 app.command("decompress", help=decompress.HELP)(decompress.command)
 app.command("generate", help=generate.HELP)(generate.command)
