@@ -100,12 +100,9 @@ def read_ledger(folder: Path) -> list[Entry]:
     it, and when a run directory was noted in a line that is not there.
     """
     path = folder / LEDGER
-    if not path.is_file():
-        return []
     entries: list[Entry] = []
     previous = FIRST
-    content = path.read_bytes()
-    lines = content.split(b"\n")
+    lines = (path.read_bytes() if path.is_file() else b"").split(b"\n")
     if lines.pop():
         raise RunError(f"line {len(lines) + 1} of the ledger is cut", where=path, fix=_REPAIR)
     for number, line in enumerate(lines, 1):
