@@ -80,15 +80,15 @@ def listing(*folders: Path) -> dict[str, str]:
     }
 
 
-def write_source(folder: Path) -> None:
-    """60 documents of 4 kB over 400 made-up words, too random to be near duplicates of each other."""
+def write_source(folder: Path, lines: int = 80) -> None:
+    """60 documents of 4 kB (80 lines) over 400 made-up words, too random to be near duplicates of each other."""
     stream = random.Random(0)
     letters = "abcdefghijklmnoprstuvw"
     words = ["".join(stream.choices(letters, k=stream.randint(2, 8))) for _ in range(400)]
     folder.mkdir()
     for number in range(60):
-        lines = [" ".join(stream.choices(words, k=8)) for _ in range(80)]
-        (folder / f"document{number:02d}.txt").write_text("\n".join(lines), encoding="utf-8")
+        text = "\n".join(" ".join(stream.choices(words, k=8)) for _ in range(lines))
+        (folder / f"document{number:02d}.txt").write_text(text, encoding="utf-8")
 
 
 def build_lab(root: Path) -> tuple[Lab, dict[str, Answer]]:

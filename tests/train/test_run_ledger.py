@@ -1,4 +1,4 @@
-"""A ledger tells of every change of its lines, loses none to writers at the same time, and knows how runs ended."""
+"""A ledger tells of every change of its lines, loses none to writers at the same time, and knows how runs end."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def _fit(
     options: dict[str, Any],
 ) -> dict[str, Any]:
     from bytegolf.cli.progress import TrainingProgress
-    from bytegolf.score.along import along
+    from bytegolf.score.along import along, sentence
     from bytegolf.train.fit import estimated_bpb, fit
 
     config, launch = _with_bos(output, config, dataset), launched()
@@ -111,7 +111,7 @@ def _fit(
         folder,
         resume=resume or _started_again(launch, folder, config),
         hooks=[TrainingProgress(output, estimated_bpb(dataset))],
-        pauses=along(config, dataset, folder, output.tell),
+        pauses=along(config, dataset, folder, lambda line: output.tell(sentence(line))),
         announce=output.tell,
         world=world,
         job=launch.job,

@@ -77,7 +77,7 @@ def bundle_of(sources: Mapping[str, bytes]) -> bytes:
         about: dict[str, Any] = json.loads(sources[ABOUT])
         config = resolve(tomllib.loads(sources[CONFIG].decode()), where=CONFIG)
         named = [[str(slot), str(kind)] for slot, kind in about["variants"]]
-        loader = sources[LOADER].decode()
+        loader = _loader(sources[LOADER].decode())
         own = {_module(Path(path)): text for path, text in sources.items() if path.endswith(".py")}
         modules = {name: b"" for module in own for name in packages(module)} | own
         made_by = {key: about.get(key) for key in _tools()}
@@ -97,6 +97,12 @@ def bundle_of(sources: Mapping[str, bytes]) -> bytes:
         raise RunError("a bundle has no modules that it does not need", got=", ".join(idle))
     positional(needed)
     return _written(_packed(renamed(needed), sources[CONFIG]), config, loader, sources)
+
+
+def _loader(text: str) -> str:
+    """loader.py without its docstring."""
+    first = ast.get_source_segment(text, ast.parse(text).body[0]) or ""
+    return text.partition(first)[2].strip()
 
 
 def _tools() -> dict[str, str]:
@@ -163,14 +169,12 @@ def _written(payload: str, config: Config, loader: str, sources: Mapping[str, by
     digest = hashlib.sha256()
     for path in sorted(sources):
         digest.update(f"{path} {hashlib.sha256(sources[path]).hexdigest()}\n".encode())
-    body = ast.parse(loader)
-    code = ast.get_source_segment(loader, body.body[0]) or ""
     return _HEAD.format(
         name=config.name,
         version=__version__,
         count=len(sources),
         sources=digest.hexdigest(),
-        loader=loader.partition(code)[2].strip(),
+        loader=loader,
         package=ENTRIES[0].rpartition(".")[0],
         payload=payload,
         digest=hashlib.sha256(payload.encode()).hexdigest(),

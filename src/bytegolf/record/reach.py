@@ -6,7 +6,7 @@ import ast
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from bytegolf import registry
-from bytegolf.config.schema import Config
+from bytegolf.config.schema import CODECS, Config
 from bytegolf.errors import ConfigError
 
 ENTRIES = ("bytegolf.record.standalone", "bytegolf.record.unpack")
@@ -20,7 +20,8 @@ def variants(config: Config, tokenizer: str) -> list[list[str]]:
     named = {("backend", "torch"), ("world", "torch"), ("tokenizer", tokenizer)}
     named |= {("mixer", mixer.kind) for mixer in model.embed.mixers}
     named |= {(slot, getattr(model, slot).kind) for slot in ("attention", "mlp", "plan", "head")}
-    codecs = {*config.pack.codecs.values(), *(override.codec for override in config.pack.overrides)}
+    pack = config.pack  # the defaults too: a config is checked against them before it says otherwise
+    codecs = [*CODECS.values(), *pack.codecs.values(), *(override.codec for override in pack.overrides)]
     named |= {("codec", codec) for codec in codecs}
     if config.score.adaptation.kind != "none":
         named.add(("adaptation", config.score.adaptation.kind))

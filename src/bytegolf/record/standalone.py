@@ -116,7 +116,7 @@ def _train(config: Config, code_bytes: int, options: argparse.Namespace, world: 
         device=options.device,
         force=options.force,
         hooks=[live],
-        pauses=along(config, dataset, options.out, _quiet),
+        pauses=along(config, dataset, options.out, lambda e: say(log.validation_line(e, live.total))),
         announce=_quiet if world.rank else _aside,
         world=world,
         job=launched().job,

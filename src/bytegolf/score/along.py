@@ -23,7 +23,7 @@ VALIDATION = "validation.jsonl"
 class AlongTheRun:
     """Scores the weights as they are, by the settings, after every `every` steps, on all ranks together.
 
-    path: where the rank that writes puts one JSON line for each; None for the others.
+    path: where the rank that writes puts one JSON line for each; None for the others. heard: gets it too.
     """
 
     name = "validation"
@@ -35,10 +35,10 @@ class AlongTheRun:
         settings: Settings,
         every: int,
         path: Path | None,
-        tell: Callable[[str], None],
+        heard: Callable[[dict[str, Any]], None],
     ) -> None:
         self.backend, self.text, self.settings = backend, text, settings
-        self.every, self.path, self.tell = every, path, tell
+        self.every, self.path, self.heard = every, path, heard
 
     def due(self, record: Any) -> bool:
         return bool(record.step % self.every == 0)
@@ -59,11 +59,11 @@ class AlongTheRun:
         # A run that goes on from a checkpoint comes by the same steps again.
         kept = [old for old in validations(self.path) if old["step"] < done.steps]
         write_atomically(self.path, *(json.dumps(entry).encode() + b"\n" for entry in [*kept, line]))
-        self.tell(f"step {done.steps:,}: {found.bpb:.4f} bpb on {found.bytes:,} held-out bytes")
+        self.heard(line)
 
 
 def along(
-    config: Config, dataset: Dataset, folder: Path, tell: Callable[[str], None]
+    config: Config, dataset: Dataset, folder: Path, heard: Callable[[dict[str, Any]], None]
 ) -> Callable[[Backend], list[AlongTheRun]]:
     """`train.validation`: what makes the pauses of a run in `folder`, none where it is not wanted."""
 
@@ -75,10 +75,17 @@ def along(
         settings = config.score.model_copy(update={"context": context, "stride": context})
         path = folder / VALIDATION if backend.world.rank == 0 else None
         return [
-            AlongTheRun(backend, validation_text(dataset, validation), settings, validation.every, path, tell)
+            AlongTheRun(
+                backend, validation_text(dataset, validation), settings, validation.every, path, heard
+            )
         ]
 
     return made
+
+
+def sentence(line: dict[str, Any]) -> str:
+    """`step 1,000: 1.2345 bpb on 2,000 held-out bytes`."""
+    return f"step {line['step']:,}: {line['bpb']:.4f} bpb on {line['bytes']:,} held-out bytes"
 
 
 def validations(path: Path) -> list[dict[str, Any]]:
