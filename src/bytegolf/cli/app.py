@@ -18,6 +18,7 @@ import typer
 
 from bytegolf import __version__
 from bytegolf.cli import (
+    compare,
     compress,
     data,
     decompress,
@@ -28,6 +29,7 @@ from bytegolf.cli import (
     presets,
     prove,
     record,
+    runs,
     score,
     train,
     verify,
@@ -56,12 +58,14 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(presets.app, name="presets")
+app.add_typer(runs.app, name="runs")
 app.command("plan", help=plan.HELP)(plan.command)
 app.command("train", help=train.HELP)(train.command)
 app.command("pack", help=pack.HELP)(pack.command)
 app.command("score", help=score.HELP)(score.command)
 app.command("verify", help=verify.HELP)(verify.command)
 app.command("prove", help=prove.HELP)(prove.command)
+app.command("compare", help=compare.HELP)(compare.command)
 app.command("record", help=record.HELP)(record.command)
 app.command("compress", help=compress.HELP)(compress.command)
 app.command("decompress", help=decompress.HELP)(decompress.command)

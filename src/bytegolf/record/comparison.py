@@ -1,0 +1,259 @@
+"""Two arms, each the seeds of one recipe: what may be concluded from their scores on one text."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bytegolf.config.recipe import config_hash, differences
+from bytegolf.config.schema import Config
+from bytegolf.errors import ConfigError, RunError
+from bytegolf.record.evidence import SeedResult, gather
+from bytegolf.record.statistics import Paired, Test, detectable, paired_bootstrap, pooled, runs_needed, welch
+from bytegolf.record.submission import JSON
+from bytegolf.train.attempts import attempts
+from bytegolf.train.results import scorings
+from bytegolf.train.run_ledger import read_ledger
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One side. scores: seed -> bits per byte. documents: nats of each document, mean over the runs, and its
+    bytes. others: runs of the same config in the ledger that are not in the arm, as "name (seed, score)".
+    """
+
+    name: str
+    scores: dict[int, float]
+    text_sha256: str
+    text_bytes: int
+    targets: int
+    config: Config | None = None
+    documents: tuple[NDArray[np.float64], NDArray[np.int64]] | None = None
+    others: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> list[float]:
+        return list(self.scores.values())
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.values)
+
+    @property
+    def sd(self) -> float | None:
+        return statistics.stdev(self.values) if len(self.scores) > 1 else None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "scores": {str(seed): score for seed, score in self.scores.items()},
+            "mean": self.mean,
+            "sd": self.sd,
+            "text_sha256": self.text_sha256,
+            "text_bytes": self.text_bytes,
+            "targets": self.targets,
+            "others": list(self.others),
+        }
+
+
+def arm(words: str, text: str | None = None) -> Arm:
+    """A record's folder, or run directories with commas between. Raises UserError for anything else."""
+    path = Path(words)
+    if (path / JSON).is_file():
+        return _of_record(path)
+    results = gather([Path(word) for word in words.split(",") if word], text)
+    first = results[0].scored
+    return Arm(
+        words,
+        {result.seed: result.bpb for result in results},
+        first["text_sha256"],
+        first["bytes"],
+        first["targets"],
+        results[0].run.config,
+        _documents(results),
+        tuple(_others(results)),
+    )
+
+
+def _of_record(path: Path) -> Arm:
+    try:
+        facts = json.loads((path / JSON).read_text(encoding="utf-8"))
+        about = facts["bytegolf"]
+        scores = {int(seed): float(result["val_bpb"]) for seed, result in facts["seed_results"].items()}
+        text = (str(about["text_sha256"]), int(about["text_bytes"]), int(about["targets"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError("not the record of bytegolf", got=repr(error), where=path / JSON) from None
+    if not scores:
+        raise RunError("a record has the results of its seeds", where=path / JSON)
+    others = tuple(f"{name}: {why}" for name, why in about.get("left_out", {}).items())
+    return Arm(str(path), scores, *text, others=others)
+
+
+def _documents(results: Sequence[SeedResult]) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
+    """Mean nats and bytes by document, where every run kept them."""
+    found = []
+    for result in results:
+        same = ("artifact_sha256", "text_sha256", "score")
+        found += [
+            kept.arrays
+            for kept in scorings(result.run.path)
+            if all(kept.facts[key] == result.scored[key] for key in same) and kept.arrays
+        ]
+    if len(found) != len(results):
+        return None
+    nats = np.mean([arrays["document_nats"] for arrays in found], axis=0)
+    return nats, found[0]["document_bytes"]
+
+
+def _others(results: Sequence[SeedResult]) -> list[str]:
+    wanted = config_hash(results[0].run.config)
+    inside = {result.run.path.resolve() for result in results}
+    found = []
+    for folder in sorted({path.parent for path in inside}):
+        for attempt in attempts(read_ledger(folder)):
+            if attempt.recipe == wanted and (attempt.replaced or folder / attempt.run not in inside):
+                score = attempt.newest()
+                found.append(
+                    f"{attempt.run} (seed {attempt.seed}, "
+                    + (f"{score['bpb']:.5f})" if score else f"{attempt.outcome}, no score)")
+                )
+    return found
+
+
+def margin_bpb(words: str, text: Arm) -> float:
+    """`0.005nats` (per token, as the challenge's rule counts) or `0.003bpb`, in bits per byte of the text:
+    nats * targets / (ln 2 * bytes). Raises ConfigError.
+    """
+    found = re.fullmatch(r"(\d*\.?\d+)\s*(nats|bpb)", words.strip())
+    if found is None:
+        raise ConfigError(
+            "a margin is a number and its unit, nats (per token) or bpb",
+            got=repr(words),
+            where="--margin",
+            fix="for example --margin 0.005nats",
+        )
+    value = float(found[1])
+    return value if found[2] == "bpb" else value * text.targets / (math.log(2) * text.text_bytes)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was found. The gain is that of B over A. tests: by name, None where an arm has too few runs."""
+
+    a: Arm
+    b: Arm
+    margin: float
+    welch: Test | None
+    welch_margin: Test | None
+    pooled: Test
+    pooled_margin: Test
+    sd: float
+    paired: Paired | None
+    changed: dict[str, tuple[Any, Any]] | None
+    needed: int | None
+    detectable: float
+
+    @property
+    def signs(self) -> dict[int, bool]:
+        """Of the seeds that both arms have: is B lower?"""
+        common = [seed for seed in self.a.scores if seed in self.b.scores]
+        return {seed: self.b.scores[seed] < self.a.scores[seed] for seed in common}
+
+    def to_json(self) -> dict[str, Any]:
+        tests = ("welch", "welch_margin", "pooled", "pooled_margin")
+        return {
+            "a": self.a.to_json(),
+            "b": self.b.to_json(),
+            "gain": self.pooled.gain,
+            "margin_bpb": self.margin,
+            **{name: None if (t := getattr(self, name)) is None else t.to_json() for name in tests},
+            "sd": self.sd,
+            "paired": None if self.paired is None else vars(self.paired),
+            "config_differences": self.changed,
+            "signs": {str(seed): lower for seed, lower in self.signs.items()},
+            "runs_needed": self.needed,
+            "detectable": self.detectable,
+        }
+
+
+def compare(
+    a: Arm,
+    b: Arm,
+    margin: float,
+    prior: tuple[float, float],
+    alpha: float = 0.01,
+    power: float = 0.9,
+) -> Comparison:
+    """prior: standard deviation and degrees of freedom of earlier experience. Raises RunError for two texts."""
+    if a.text_sha256 != b.text_sha256:
+        raise RunError(
+            "scores on different texts cannot be compared",
+            got=f"text {a.text_sha256[:16]} of {a.name}, {b.text_sha256[:16]} of {b.name}",
+            fix="score both on one text; --text SHA chooses among several",
+        )
+    found = pooled(a.values, b.values, 0.0, *prior)
+    sd = found.se / math.sqrt(1 / len(a.values) + 1 / len(b.values))
+    paired = None
+    if a.documents is not None and b.documents is not None:
+        paired = paired_bootstrap(a.documents[0], b.documents[0], a.documents[1])
+    return Comparison(
+        a,
+        b,
+        margin,
+        welch(a.values, b.values),
+        welch(a.values, b.values, margin),
+        found,
+        pooled(a.values, b.values, margin, *prior),
+        sd,
+        paired,
+        differences(a.config, b.config) if a.config is not None and b.config is not None else None,
+        runs_needed(found.gain - margin, sd, alpha, power),
+        detectable(len(a.values), len(b.values), sd, alpha, power),
+    )
+
+
+def conclusions(found: Comparison, alpha: float, power: float) -> list[str]:
+    """What may be said, in sentences."""
+    gain, any_gain, above = found.pooled.gain, found.pooled.p, found.pooled_margin.p
+    if gain <= 0:
+        said = [f"B is not better: its mean is {-gain:.5f} bpb higher than that of A."]
+    else:
+        verdict = "is shown" if any_gain < alpha else "is not shown"
+        said = [
+            f"B is {gain:.5f} bpb lower. That it is better at all {verdict} at p < {alpha:g} (p = {any_gain:.2g})."
+        ]
+    if found.margin and gain > 0:
+        verdict = "is shown" if above < alpha else "is not shown"
+        said.append(f"That the gain is above {found.margin:.5f} bpb {verdict} (p = {above:.2g}).")
+    if gain > 0 and above >= alpha:
+        if found.needed is None:
+            said.append(
+                "The gain is not above the margin, so no number of runs is expected to show that it is."
+            )
+        else:
+            more = max(0, found.needed - min(len(found.a.scores), len(found.b.scores)))
+            said.append(
+                f"If the gain is what it seems, {found.needed} runs an arm show it with probability {power:g}: "
+                f"{more} more."
+            )
+    if found.changed == {}:
+        said.append(
+            "Both arms have the same config: this compares a recipe with itself, and any gain is chance."
+        )
+    if found.paired is not None:
+        low, high = found.paired.interval
+        sides = "excludes 0" if low > 0 or high < 0 else "includes 0"
+        said.append(
+            f"On this text, document by document, the models differ by {found.paired.gain:.5f} bpb; the 95 % "
+            f"interval {low:.5f} to {high:.5f} {sides}. That is about these models, not about their recipes."
+        )
+    return said
