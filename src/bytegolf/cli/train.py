@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bytegolf.model.backend import Backend
     from bytegolf.model.world import World
     from bytegolf.train.loop import Pause
+    from bytegolf.train.tracking import Tracking
 
 HELP = """Train a model and write a run directory.
 
@@ -38,6 +39,8 @@ Example: `bytegolf train pocket --seconds 180`
 Example: `bytegolf train pocket --out runs/wide -o model.dim=192`
 
 Example: `bytegolf train --resume runs/wide`
+
+Example: `bytegolf train pocket --log tensorboard` (beside metrics.jsonl; docs/sweeps.md)
 
 Example: `bytegolf train pr162-bigram-swa --shrink` (the system at a size for a trial)
 """
@@ -67,11 +70,17 @@ def command(
         60.0, min=0.0, help="Seconds of training between two checkpoints; 0: none."
     ),
     keep: int = typer.Option(2, min=1, help="How many checkpoints to keep."),
+    log: list[str] = typer.Option(
+        [], help="Show the metrics in tensorboard, trackio or wandb (offline) too; repeat it for more."
+    ),
     join_seconds: float = JOIN_SECONDS,
     cache: Path | None = CACHE,
     as_json: bool = JSON,
 ) -> dict[str, Any]:
+    from bytegolf.train.tracking import Tracking
+
     output = Output(as_json)
+    tracking = Tracking(log, output.tell)
     changes = _budget(seconds, steps, tokens) | ({} if seed is None else {"seed": seed})
     if resume is not None:
         _nothing_else(config, override, shrink, force, out, *changes.values())
@@ -87,7 +96,7 @@ def command(
     with join(device, join_seconds) as world:
         vocab = resolved.model.vocab_size
         dataset = first_on_rank_0(world, lambda: datasets.find_or_build(output, data, vocab, cache))
-        summary = _fit(output, resolved, dataset, folder, world, resume is not None, options)
+        summary = _fit(output, resolved, dataset, folder, world, resume is not None, tracking, options)
     _show(output, folder, summary)
     result = {"run": str(folder), **summary}
     output.finish(result)
@@ -101,6 +110,7 @@ def _fit(
     folder: Path,
     world: World,
     resume: bool,
+    tracking: Tracking,
     options: dict[str, Any],
 ) -> dict[str, Any]:
     from bytegolf.cli.progress import TrainingProgress
@@ -113,10 +123,11 @@ def _fit(
         folder,
         resume=resume or _started_again(launch, folder, config),
         hooks=[TrainingProgress(output, estimated_bpb(dataset))],
-        pauses=_validation(output, config, dataset, folder),
+        pauses=_validation(output, config, dataset, folder, tracking),
         announce=output.tell,
         world=world,
         job=launch.job,
+        tracking=tracking,
         **options,
     )
     return run.summary
@@ -178,7 +189,7 @@ def _started_again(launch: Launch, folder: Path, config: Config) -> bool:
 
 
 def _validation(
-    output: Output, config: Config, dataset: Dataset, folder: Path
+    output: Output, config: Config, dataset: Dataset, folder: Path, tracking: Tracking
 ) -> Callable[[Backend], Sequence[Pause]]:
     """`train.validation`, which talks to train and to score, and so has its place above both."""
 
@@ -192,7 +203,8 @@ def _validation(
         settings = config.score.model_copy(update={"context": context, "stride": context})
         path = folder / "validation.jsonl" if backend.world.rank == 0 else None
         text = validation_text(dataset, validation)
-        return [AlongTheRun(backend, text, settings, validation.every, path, output.tell)]
+        every, pass_on = validation.every, tracking.on_validation
+        return [AlongTheRun(backend, text, settings, every, path, output.tell, pass_on)]
 
     return made
 

@@ -21,7 +21,7 @@ from bytegolf.score.held_out import HeldOut
 class AlongTheRun:
     """Scores the weights as they are, by the settings, after every `every` steps, on all ranks together.
 
-    path: where the rank that writes puts one JSON line for each; None for the others.
+    path: where the rank that writes puts one JSON line for each, which it passes on; None for the others.
     """
 
     name = "validation"
@@ -34,9 +34,10 @@ class AlongTheRun:
         every: int,
         path: Path | None,
         tell: Callable[[str], None],
+        pass_on: Callable[[dict[str, Any]], None] = lambda line: None,
     ) -> None:
         self.backend, self.text, self.settings = backend, text, settings
-        self.every, self.path, self.tell = every, path, tell
+        self.every, self.path, self.tell, self.pass_on = every, path, tell, pass_on
 
     def due(self, record: Any) -> bool:
         return bool(record.step % self.every == 0)
@@ -57,6 +58,7 @@ class AlongTheRun:
         # A run that goes on from a checkpoint comes by the same steps again.
         kept = [old for old in validations(self.path) if old["step"] < done.steps]
         write_atomically(self.path, *(json.dumps(entry).encode() + b"\n" for entry in [*kept, line]))
+        self.pass_on(line)
         self.tell(f"step {done.steps:,}: {found.bpb:.4f} bpb on {found.bytes:,} held-out bytes")
 
 
