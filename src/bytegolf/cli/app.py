@@ -28,6 +28,7 @@ from bytegolf.cli import (
     presets,
     prove,
     score,
+    sweep,
     train,
     verify,
 )
@@ -64,6 +65,7 @@ app.command("prove", help=prove.HELP)(prove.command)
 app.command("compress", help=compress.HELP)(compress.command)
 app.command("decompress", help=decompress.HELP)(decompress.command)
 app.command("generate", help=generate.HELP)(generate.command)
+app.command("sweep", help=sweep.HELP)(sweep.command)
 app.command("demo", help=demo.HELP)(demo.command)
 
 

@@ -116,7 +116,7 @@ def _fit(
     from bytegolf.cli.progress import TrainingProgress
     from bytegolf.train.fit import estimated_bpb, fit
 
-    config, launch = _with_bos(output, config, dataset), launched()
+    config, launch = with_bos(output, config, dataset), launched()
     run = fit(
         config,
         dataset,
@@ -163,7 +163,7 @@ def _unfinished(run: Path, data: str | None) -> tuple[Config, str]:
     return config, folder
 
 
-def _with_bos(output: Output, config: Config, dataset: Dataset) -> Config:
+def with_bos(output: Output, config: Config, dataset: Dataset) -> Config:
     """With the tokenizer's BOS, where the config says nothing about it."""
     from bytegolf.config.load import with_overrides
 
