@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +163,10 @@ def test_paths_are_meant_from_the_file_of_the_spec(tmp_path: Path) -> None:
     assert planned(Spec(base="mine.toml"), tmp_path / "x.toml").base.name == "mine"
     shrunk = planned(Spec(base="mine.toml", shrink=True), tmp_path / "x.toml").base
     assert (shrunk.train.steps, shrunk.pack.budget) == (50, 0)
+
+
+def test_the_specs_of_the_docs_are_valid(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sweeps.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"(?m)^    # \w+\.toml\n(?:(?:    .*)?\n)+", page)
+    specs = [read_spec(spec_file(tmp_path, textwrap.dedent(block))) for block in blocks]
+    assert [len(planned(spec, tmp_path / "x.toml").settings) for spec in specs] == [6, 13]

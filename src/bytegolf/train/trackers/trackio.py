@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +20,9 @@ from bytegolf.train.tracking import Point
 
 PROJECT = "bytegolf"
 FOLDER = "TRACKIO_DIR"  # a constant of trackio's modules, each of which has a copy
+FLUSH_SECONDS = (
+    2.0  # how far behind the run a reader may be; a transaction for each step would cost more than it
+)
 _BATCH = 1000
 
 
@@ -28,10 +32,17 @@ class Trackio:
     def __init__(self, folder: Path, name: str, config: dict[str, Any]) -> None:
         self.folder, self.name = folder.resolve(), name
         self.config: dict[str, Any] | None = config
+        self.waiting: list[Point] = []
+        self.written = 0.0
 
     def log(self, points: Sequence[Point]) -> None:
-        for start in range(0, len(points), _BATCH):
-            batch = points[start : start + _BATCH]
+        self.waiting += points
+        if time.monotonic() - self.written >= FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        for start in range(0, len(self.waiting), _BATCH):
+            batch = self.waiting[start : start + _BATCH]
             _keep_in(self.folder)
             SQLiteStorage.bulk_log(
                 project=PROJECT,
@@ -41,9 +52,11 @@ class Trackio:
                 config=self.config,
             )
             self.config = None
+        self.waiting, self.written = [], time.monotonic()
 
     def close(self) -> None:
         """One file at the end: what SQLite keeps beside it is taken in."""
+        self.flush()
         _keep_in(self.folder)
         path = SQLiteStorage.get_project_db_path(PROJECT)
         if path.is_file():
