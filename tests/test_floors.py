@@ -12,7 +12,7 @@ FLOORS = [
     {"model", "data", "codec", "artifact"},
     {"on_torch", "on_mlx", "on_numpy", "model_file"},
     {"train", "score", "coding"},
-    {"verify", "record", "report"},
+    {"verify", "record", "report", "sweep"},
     {"cli", "presets"},
     {"__main__"},
 ]

@@ -45,6 +45,7 @@ HOMES: dict[str, dict[str, str]] = {
     "corpus": {"spec": "bytegolf.data"},
     "tokenizer": {"spec": "bytegolf.data"},
     "baseline": {"spec": "bytegolf.score"},
+    "tracker": {"spec": "bytegolf.train.trackers"},
 }
 
 VARIANTS: dict[str, dict[str, str]] = {
@@ -87,6 +88,11 @@ VARIANTS: dict[str, dict[str, str]] = {
         "zstd -22 + dictionary": "baselines:zstd_dictionary",
         "ppmd": "baselines:ppmd",
         "brotli -11": "baselines:brotli",
+    },
+    "tracker": {
+        "tensorboard": "tensorboard:Tensorboard",
+        "trackio": "trackio:Trackio",
+        "wandb": "wandb:Wandb",
     },
 }
 

@@ -31,6 +31,7 @@ from bytegolf.cli import (
     record,
     runs,
     score,
+    sweep,
     train,
     verify,
 )
@@ -70,6 +71,7 @@ app.command("record", help=record.HELP)(record.command)
 app.command("compress", help=compress.HELP)(compress.command)
 app.command("decompress", help=decompress.HELP)(decompress.command)
 app.command("generate", help=generate.HELP)(generate.command)
+app.command("sweep", help=sweep.HELP)(sweep.command)
 app.command("demo", help=demo.HELP)(demo.command)
 
 

@@ -16,10 +16,10 @@ HELP = """Compare two recipes by the scores of their seeds.
 
 A and B are each a run directory, several of one config with commas between, or the folder of a record. The gain
 is the mean of A minus the mean of B, in bits per byte of the same text. Four tests are made: Welch's t-test, of
-any gain and of one above --margin, and the same with the spread pooled over both arms and earlier experience, which
-is far steadier with three seeds an arm. --prior-sd says what that experience is: 0.00069 bpb, on 46 degrees of
-freedom, is the spread between seeds of published systems of ten minutes on eight H100s. Small runs on small texts
-spread more: measure it with a few seeds of one config, or say `none` for the spread of these runs alone.
+any gain and of one above --margin, and the same with the spread pooled over both arms and earlier experience,
+which is far steadier with three seeds an arm. --prior-sd says what that experience is: 0.00069 bpb, on 46 degrees
+of freedom, is the spread between seeds of published systems of ten minutes on eight H100s. Small runs on small
+texts spread more: measure it with a few seeds of one config, or say `none` for the spread of these runs alone.
 
 Shown are also the 95 % interval, how many runs would show the gain, what differs between the configs, runs of the
 same configs in the ledger that are not in an arm, and the paired bootstrap over the documents of the text.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bytegolf.config.schema import Config
     from bytegolf.data.dataset import Dataset
     from bytegolf.model.world import World
+    from bytegolf.train.tracking import Tracking
 
 HELP = """Train a model and write a run directory.
 
@@ -35,6 +36,8 @@ Example: `bytegolf train pocket --seconds 180`
 Example: `bytegolf train pocket --out runs/wide -o model.dim=192`
 
 Example: `bytegolf train --resume runs/wide`
+
+Example: `bytegolf train pocket --log tensorboard` (beside metrics.jsonl; docs/sweeps.md)
 
 Example: `bytegolf train pr162-bigram-swa --shrink` (the system at a size for a trial)
 """
@@ -64,11 +67,17 @@ def command(
         60.0, min=0.0, help="Seconds of training between two checkpoints; 0: none."
     ),
     keep: int = typer.Option(2, min=1, help="How many checkpoints to keep."),
+    log: list[str] = typer.Option(
+        [], help="Show the metrics in tensorboard, trackio or wandb (offline) too; repeat it for more."
+    ),
     join_seconds: float = JOIN_SECONDS,
     cache: Path | None = CACHE,
     as_json: bool = JSON,
 ) -> dict[str, Any]:
+    from bytegolf.train.tracking import Tracking
+
     output = Output(as_json)
+    tracking = Tracking(log, output.tell)
     changes = _budget(seconds, steps, tokens) | ({} if seed is None else {"seed": seed})
     if resume is not None:
         _nothing_else(config, override, shrink, force, out, *changes.values())
@@ -84,7 +93,7 @@ def command(
     with join(device, join_seconds) as world:
         vocab = resolved.model.vocab_size
         dataset = first_on_rank_0(world, lambda: datasets.find_or_build(output, data, vocab, cache))
-        summary = _fit(output, resolved, dataset, folder, world, resume is not None, options)
+        summary = _fit(output, resolved, dataset, folder, world, resume is not None, tracking, options)
     _show(output, folder, summary)
     result = {"run": str(folder), **summary}
     output.finish(result)
@@ -98,23 +107,29 @@ def _fit(
     folder: Path,
     world: World,
     resume: bool,
+    tracking: Tracking,
     options: dict[str, Any],
 ) -> dict[str, Any]:
     from bytegolf.cli.progress import TrainingProgress
     from bytegolf.score.along import along, sentence
     from bytegolf.train.fit import estimated_bpb, fit
 
-    config, launch = _with_bos(output, config, dataset), launched()
+    def heard(line: dict[str, Any]) -> None:
+        tracking.on_validation(line)
+        output.tell(sentence(line))
+
+    config, launch = with_bos(output, config, dataset), launched()
     run = fit(
         config,
         dataset,
         folder,
         resume=resume or _started_again(launch, folder, config),
         hooks=[TrainingProgress(output, estimated_bpb(dataset))],
-        pauses=along(config, dataset, folder, lambda line: output.tell(sentence(line))),
+        pauses=along(config, dataset, folder, heard),
         announce=output.tell,
         world=world,
         job=launch.job,
+        tracking=tracking,
         **options,
     )
     return run.summary
@@ -150,7 +165,7 @@ def _unfinished(run: Path, data: str | None) -> tuple[Config, str]:
     return config, folder
 
 
-def _with_bos(output: Output, config: Config, dataset: Dataset) -> Config:
+def with_bos(output: Output, config: Config, dataset: Dataset) -> Config:
     """With the tokenizer's BOS, where the config says nothing about it."""
     from bytegolf.config.load import with_overrides
 

@@ -41,6 +41,7 @@ from bytegolf.train.run_dir import (
     resume_metrics,
 )
 from bytegolf.train.run_ledger import chronicled
+from bytegolf.train.tracking import Tracking
 
 # A forward and a backward pass cost three times the operations of a forward pass.
 TRAIN_OVER_FORWARD = 3
@@ -62,12 +63,13 @@ def fit(
     announce: Callable[[str], None] = lambda line: None,
     world: World = ALONE,
     job: str = "",
+    tracking: Tracking | None = None,
 ) -> Run:
     """Train a model and write its run directory; everything that can be wrong is checked before it is made.
 
     resume: go on with the run in `out`, whose config this is, from its newest checkpoint or else from the start.
-    checkpoint_seconds: training time between two, 0 for none. Of several ranks all call this; rank 0 writes.
-    Ctrl-C and SIGTERM end the loop early and save; the summary then says `interrupted`. Raises UserError.
+    checkpoint_seconds: training time between two, 0 for none. Of several ranks all call this; rank 0 writes, and
+    tells the trackers. Ctrl-C and SIGTERM end the loop early and save. Raises UserError.
     """
     check_trainable(config, dataset)
     writes, batches = world.rank == 0, _batches(config, dataset, world)
@@ -90,7 +92,7 @@ def fit(
     story = _story(config, dataset, out, world, resume, announce)
     with graceful_interrupt(patient=world.size > 1) as stop, story as end:
         _warm_up(warm_up_steps(config, trainer, backend), trainer, batches, start, clock, announce)
-        watching = [_metrics(out, config, backend), *hooks] if writes else hooks
+        watching = [_metrics(out, config, backend, clock, tracking), *hooks] if writes else hooks
         standing = [keeper, *pauses(backend)]
         with Prefetched(batches, start.steps) as ahead:
             outcome = run_loop(
@@ -156,12 +158,19 @@ def _introduce(backend: Backend, announce: Callable[[str], None], tensors: Manif
         )
 
 
-def _metrics(out: Path, config: Config, backend: Backend) -> MetricsFile:
+def _metrics(
+    out: Path, config: Config, backend: Backend, clock: Clock, tracking: Tracking | None
+) -> MetricsFile:
+    """metrics.jsonl, and the trackers that follow it; to open them is no training."""
     peak = backend.peak_flops()
+    if tracking is not None and tracking.makers:
+        with clock.stopped("trackers"):
+            tracking.open(out, config)
     return MetricsFile(
         out / METRICS,
         flops_per_token=TRAIN_OVER_FORWARD * flops_per_token(config.model),
         peak_flops=None if peak is None else peak * backend.world.size,
+        tracking=tracking,
     )
 
 

@@ -22,6 +22,7 @@ from bytegolf.errors import RunError
 from bytegolf.files import write_atomically
 from bytegolf.model.backend import Floats
 from bytegolf.train.loop import StepRecord
+from bytegolf.train.tracking import Tracking
 
 CONFIG, METRICS, WEIGHTS, TOKENIZER, STARTED, SUMMARY, CHECKPOINTS = (
     "config.toml",
@@ -173,14 +174,22 @@ def _json(facts: Mapping[str, Any]) -> bytes:
 
 
 class MetricsFile:
-    """A hook that appends one JSON line per step: the record and `mfu`.
+    """A hook that appends one JSON line per step, the record and `mfu`, and passes it on to the trackers.
 
     mfu: model FLOPs utilisation (Chowdhery et al. 2022), flops_per_token * tokens / seconds of this step over
     `peak_flops` of all devices; null where nobody states what the device can do.
     """
 
-    def __init__(self, path: Path, *, flops_per_token: float = 0.0, peak_flops: float | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        flops_per_token: float = 0.0,
+        peak_flops: float | None = None,
+        tracking: Tracking | None = None,
+    ) -> None:
         self.path, self.flops_per_token, self.peak_flops = path, flops_per_token, peak_flops
+        self.tracking = tracking
         self.before: StepRecord | None = None
         with _explained(path):
             self.file = path.open("a", encoding="utf-8", buffering=1)
@@ -188,8 +197,11 @@ class MetricsFile:
     def on_step(self, record: StepRecord) -> None:
         facts = {**asdict(record), "mfu": self._mfu(record)}
         self.before = record
+        line = {key: _short(value) for key, value in facts.items()}
         with _explained(self.path):
-            self.file.write(json.dumps({key: _short(value) for key, value in facts.items()}) + "\n")
+            self.file.write(json.dumps(line) + "\n")
+        if self.tracking is not None:
+            self.tracking.on_metrics(line)
 
     def _mfu(self, record: StepRecord) -> float | None:
         if self.peak_flops is None or self.before is None or record.seconds <= self.before.seconds:
@@ -198,6 +210,8 @@ class MetricsFile:
         return speed * self.flops_per_token / self.peak_flops
 
     def close(self) -> None:
+        if self.tracking is not None:
+            self.tracking.close()
         with _explained(self.path):
             self.file.close()
 
