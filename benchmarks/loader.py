@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bytegolf.data.loader import ORDERS, Batches
+from bytegolf import registry
+from bytegolf.data.loader import Batches
 from bytegolf.data.prefetch import Prefetched
 from bytegolf.data.shards import map_shard, write_shard
 from bytegolf.data.token_stream import TokenStream
@@ -28,7 +29,7 @@ def main() -> None:
             write_shard(path, stream.integers(0, VOCAB, SHARD_TOKENS, dtype=np.uint16))
         tokens = TokenStream([map_shard(path) for path in paths], paths, VOCAB)
         rows = []
-        for order in ORDERS:
+        for order in registry.names("order"):
             whole = Batches.of(tokens, order=order, context=CONTEXT, rows=ROWS, seed=0)
             part = Batches.of(tokens, order=order, context=CONTEXT, rows=ROWS, seed=0, size=RANKS)
             steps = iter(range(10**6))

@@ -240,7 +240,7 @@ def test_a_full_disk(lab: Lab, here: Path) -> None:
     ]
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, json.dumps(commands)],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
         capture_output=True,
         text=True,
         timeout=120,

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bytegolf.data.loader import ORDERS, Batches, Published, Strided
+from bytegolf import registry
+from bytegolf.data.loader import Batches, Published, Strided
 from bytegolf.data.prefetch import Prefetched
 from bytegolf.data.token_stream import TokenStream
 from bytegolf.errors import ConfigError, DataError
 
 EPOCHS = ["shuffled", "strided"]
-orders = st.sampled_from(sorted(ORDERS))
+orders = st.sampled_from(registry.names("order"))
 epochs = st.sampled_from(EPOCHS)
 
 

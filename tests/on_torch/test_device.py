@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from bytegolf.errors import ConfigError, WorldError
+from bytegolf.model import machine
 from bytegolf.on_torch import device, trainer
 from bytegolf.on_torch.backend import TorchBackend
 from bytegolf.on_torch.device import DEVICES, choose_device, choose_precision
@@ -80,12 +81,12 @@ def test_the_probe_counts_products(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_compiling_without_a_compiler_is_refused_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer.shutil, "which", lambda name: None)
+    monkeypatch.setattr(machine.shutil, "which", lambda name: None)
     with pytest.raises(ConfigError, match=r"C\+\+ compiler") as caught:
         trainer.require_compiler("cpu")
     assert caught.value.where == "train.compile"
     trainer.require_compiler("cuda")
-    monkeypatch.setattr(trainer.shutil, "which", lambda name: "/usr/bin/c++" if name == "c++" else None)
+    monkeypatch.setattr(machine.shutil, "which", lambda name: "/usr/bin/c++" if name == "c++" else None)
     trainer.require_compiler("cpu")
 
 

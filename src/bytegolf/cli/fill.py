@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bytegolf.cli import datasets
+from bytegolf.cli.backends import Place
 from bytegolf.cli.output import Output
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def fill_budget(
     config: Config,
     data: str | None,
     calibration_tokens: int | None,
-    device: str,
+    place: Place,
     cache: Path | None,
 ) -> Filled:
     """Pack into config.pack.budget bytes. Raises DataError when `data` is not what the run was trained on."""
@@ -35,7 +36,7 @@ def fill_budget(
     dataset = datasets.find_or_build(output, source, config.model.vocab_size, cache)
     _check_same_text(dataset, run)
     rows = calibration_rows(config, dataset.train_stream(), calibration_tokens or CALIBRATION_TOKENS)
-    backend = registry.lookup("backend", "torch")(config.model, device=device)
+    backend = registry.lookup("backend", place.backend)(config.model, device=place.device)
     with output.progress("measuring what steps cost") as report:
         return fill(run, config, backend, rows, report)
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import typer
 
-from bytegolf.cli.output import DEVICE, JSON, Output
+from bytegolf.cli.backends import BACKEND, DEVICE, choose
+from bytegolf.cli.output import JSON, Output
 
 HELP = """Continue a prompt with a packed model.
 
@@ -28,6 +29,7 @@ def command(
         0.95, min=0.0, max=1.0, help="Draw from the likeliest tokens that hold this much."
     ),
     seed: int = typer.Option(1, min=0, help="The same seed draws the same text."),
+    backend: str = BACKEND,
     device: str = DEVICE,
     as_json: bool = JSON,
 ) -> dict[str, Any]:
@@ -35,7 +37,8 @@ def command(
     from bytegolf.score.sample import sample_text
 
     output = Output(as_json)
-    packed = load_packed(artifact, device)
+    place = choose(output, backend, device)
+    packed = load_packed(artifact, place.device, backend=place.backend)
     pieces = sample_text(
         packed.backend,
         packed.tokenizer,

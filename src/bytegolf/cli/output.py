@@ -12,7 +12,6 @@ import typer
 from bytegolf.launch import launched
 
 JSON = typer.Option(False, "--json", help="Print one JSON object on stdout and everything else on stderr.")
-DEVICE = typer.Option("auto", help="auto, cpu, cuda or mps.", show_default=True)
 # Where a dataset that has a name is built: the one environment variable that bytegolf reads, but for torchrun's.
 CACHE = typer.Option(
     None,

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from bytegolf.cli import datasets
+from bytegolf.cli.backends import BACKEND, DEVICE, choose
 from bytegolf.cli.fill import fill_budget, show_filled
-from bytegolf.cli.output import CACHE, DEVICE, JSON, Output
+from bytegolf.cli.output import CACHE, JSON, Output
 
 if TYPE_CHECKING:
     from bytegolf.artifact.format import Artifact
@@ -53,6 +54,7 @@ def command(
     calibration_tokens: int | None = typer.Option(
         None, min=1, help="With --fit: training tokens to measure on.  [default: 8192]", show_default=False
     ),
+    backend: str = BACKEND,
     device: str = DEVICE,
     cache: Path | None = CACHE,
     tensors: bool = typer.Option(False, "--tensors", help="Show the ledger tensor by tensor."),
@@ -73,7 +75,8 @@ def command(
     config = with_pack_overrides(opened, [*override, *([] if limit is None else [f"pack.budget={limit}"])])
     filled = None
     if fit is not None:
-        filled = fill_budget(output, opened, config, data, calibration_tokens, device, cache)
+        place = choose(output, backend, device)
+        filled = fill_budget(output, opened, config, data, calibration_tokens, place, cache)
     artifact = _export(opened, config) if filled is None else filled.artifact
     golf.write(path, artifact)
     spent = ledger(artifact)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from bytegolf.cli.backends import BACKEND, DEVICE, choose
 from bytegolf.cli.configs import CONFIG, OVERRIDE, SHRINK, load
-from bytegolf.cli.output import DEVICE, JSON, Output
+from bytegolf.cli.output import JSON, Output
 
 if TYPE_CHECKING:
     from bytegolf.train.plan import Plan
@@ -37,6 +38,7 @@ def command(
         None, min=0.001, help="Train for so many seconds.  [default: the preset's budget]"
     ),
     probe: bool = typer.Option(True, help="Measure the speed of this machine."),
+    backend: str = BACKEND,
     device: str = DEVICE,
     shrink: bool = SHRINK,
     as_json: bool = JSON,
@@ -52,7 +54,10 @@ def command(
     from bytegolf.train.proposals import propose
 
     codec_overrides(resolved)  # a config that cannot be packed is refused before time is spent
-    measured = timing.probe(resolved, device, announce=output.tell) if probe else None
+    measured = None
+    if probe:
+        place = choose(output, backend, device)
+        measured = timing.probe(resolved, place.device, place.backend, announce=output.tell)
     made = make_plan(resolved, measured)
     proposals = propose(resolved, made.budget, made.extent.steps) if made.budget else []
     _show_bytes(output, made)

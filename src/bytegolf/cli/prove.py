@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from bytegolf.cli import configs, datasets, streams
+from bytegolf.cli.backends import BACKEND, DEVICE, Place, choose
 from bytegolf.cli.keeping import keep_beside
-from bytegolf.cli.output import CACHE, DEVICE, JSON, Output
+from bytegolf.cli.output import CACHE, JSON, Output
 
 if TYPE_CHECKING:
     from bytegolf.verify.proof import Claim
@@ -52,6 +53,7 @@ def command(
     threads: int | None = streams.THREADS,
     context: int | None = configs.CONTEXT,
     stride: int | None = configs.STRIDE,
+    backend: str = BACKEND,
     device: str = DEVICE,
     cache: Path | None = CACHE,
     as_json: bool = JSON,
@@ -62,7 +64,8 @@ def command(
     output = Output(as_json)
     earlier = _read_proof(check) if check is not None else None
     reading = earlier["reading"] if earlier else {"context": context, "stride": stride, "block": block}
-    claim = _claim(output, model, text, data, reading, (device, cache))
+    place = choose(output, backend, device)
+    claim = _claim(output, model, text, data, reading, (place, cache))
     if earlier is not None:
         _check_same_subject(earlier, claim, check)
     workers = threads or streams.usable_cores()
@@ -96,7 +99,7 @@ def _claim(
     text: Path | None,
     data: str,
     reading: dict[str, Any],
-    finding: tuple[str, Path | None],
+    finding: tuple[Place, Path | None],
 ) -> Claim:
     from bytegolf.artifact.format import load_bytes
     from bytegolf.cli.score import check_same_tokenizer
@@ -106,8 +109,8 @@ def _claim(
     from bytegolf.score.packed import load_packed
     from bytegolf.verify.proof import Claim
 
-    device, cache = finding
-    packed = load_packed(model, device)
+    place, cache = finding
+    packed = load_packed(model, place.device, backend=place.backend)
     settings = configs.score_settings(packed.config, reading["context"], reading["stride"])
     if text is None:
         dataset = datasets.find_or_build(output, data, packed.config.model.vocab_size, cache)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from bytegolf.cli import configs, datasets
+from bytegolf.cli.backends import BACKEND, DEVICE, choose
 from bytegolf.cli.keeping import keep_beside
-from bytegolf.cli.output import CACHE, DEVICE, JSON, Output
+from bytegolf.cli.output import CACHE, JSON, Output
 from bytegolf.cli.world import JOIN_SECONDS, first_on_rank_0, join
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def command(
     override: list[str] = configs.SCORE_OVERRIDE,
     baselines: bool = typer.Option(True, help="Score general compressors on the same bytes."),
     unpacked: bool = typer.Option(True, help="Score the weights of the run too, where they are at hand."),
+    backend: str = BACKEND,
     device: str = DEVICE,
     join_seconds: float = JOIN_SECONDS,
     cache: Path | None = CACHE,
@@ -62,8 +64,9 @@ def command(
     from bytegolf.score.packed import load_packed
 
     output = Output(as_json)
-    with join(device, join_seconds) as world:
-        packed = load_packed(artifact, device, world)
+    place = choose(output, backend, device)
+    with join(place, join_seconds) as world:
+        packed = load_packed(artifact, place.device, world, backend=place.backend)
         settings = configs.score_settings(packed.config, context, stride, documents, adapt, override)
         vocab = packed.config.model.vocab_size
         dataset = first_on_rank_0(world, lambda: datasets.find_or_build(output, data, vocab, cache))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from bytegolf.cli import datasets
-from bytegolf.cli.output import CACHE, DEVICE, JSON, Output
+from bytegolf.cli.backends import DEVICE
+from bytegolf.cli.output import CACHE, JSON, Output
 
 if TYPE_CHECKING:
     from bytegolf.config.schema import Config

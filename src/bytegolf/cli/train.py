@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from bytegolf.cli import datasets
+from bytegolf.cli.backends import BACKEND, DEVICE, choose
 from bytegolf.cli.configs import OVERRIDE, SHRINK, load
-from bytegolf.cli.output import CACHE, DEVICE, JSON, Output
+from bytegolf.cli.output import CACHE, JSON, Output
 from bytegolf.cli.world import JOIN_SECONDS, first_on_rank_0, join
 from bytegolf.errors import ConfigError
 from bytegolf.launch import Launch, launched
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from bytegolf.config.schema import Config
     from bytegolf.data.dataset import Dataset
     from bytegolf.model.world import World
-    from bytegolf.train.tracking import Tracking
 
 HELP = """Train a model and write a run directory.
 
@@ -56,6 +56,7 @@ def command(
     steps: int | None = typer.Option(None, help="Train for so many optimizer steps."),
     tokens: int | None = typer.Option(None, help="Train on so many tokens."),
     seed: int | None = typer.Option(None, help="Seed of initial weights and data order."),
+    backend: str = BACKEND,
     device: str = DEVICE,
     override: list[str] = OVERRIDE,
     shrink: bool = SHRINK,
@@ -76,12 +77,13 @@ def command(
 ) -> dict[str, Any]:
     from bytegolf.train.tracking import Tracking
 
-    output = Output(as_json)
+    output, begun_on = Output(as_json), None
     tracking = Tracking(log, output.tell)
     changes = _budget(seconds, steps, tokens) | ({} if seed is None else {"seed": seed})
     if resume is not None:
         _nothing_else(config, override, shrink, force, out, *changes.values())
-        resolved, data, folder = *_unfinished(resume, data), resume
+        resolved, data, begun_on = _unfinished(resume, data)
+        folder = resume
     else:
         if config is None:
             raise typer.BadParameter("give a CONFIG, for example `bytegolf train pocket`, or --resume RUN")
@@ -89,11 +91,13 @@ def command(
             config, [*override, *(f"train.{key}={value}" for key, value in changes.items())], shrink
         )
         data, folder = data or datasets.DEFAULT_CORPUS, out or Path("runs") / resolved.name
-    options = {"device": device, "force": force, "checkpoint_seconds": checkpoint_every, "keep": keep}
-    with join(device, join_seconds) as world:
+    place = choose(output, backend, device, begun_on)
+    options: dict[str, Any] = {"force": force, "checkpoint_seconds": checkpoint_every, "keep": keep}
+    options |= {"device": place.device, "library": place.backend, "tracking": tracking}
+    with join(place, join_seconds) as world:
         vocab = resolved.model.vocab_size
         dataset = first_on_rank_0(world, lambda: datasets.find_or_build(output, data, vocab, cache))
-        summary = _fit(output, resolved, dataset, folder, world, resume is not None, tracking, options)
+        summary = _fit(output, resolved, dataset, folder, world, resume is not None, options)
     _show(output, folder, summary)
     result = {"run": str(folder), **summary}
     output.finish(result)
@@ -107,7 +111,6 @@ def _fit(
     folder: Path,
     world: World,
     resume: bool,
-    tracking: Tracking,
     options: dict[str, Any],
 ) -> dict[str, Any]:
     from bytegolf.cli.progress import TrainingProgress
@@ -115,7 +118,7 @@ def _fit(
     from bytegolf.train.fit import estimated_bpb, fit
 
     def heard(line: dict[str, Any]) -> None:
-        tracking.on_validation(line)
+        options["tracking"].on_validation(line)
         output.tell(sentence(line))
 
     config, launch = with_bos(output, config, dataset), launched()
@@ -129,7 +132,6 @@ def _fit(
         announce=output.tell,
         world=world,
         job=launch.job,
-        tracking=tracking,
         **options,
     )
     return run.summary
@@ -149,12 +151,12 @@ def _nothing_else(*given: object) -> None:
             "a run goes on as it was begun",
             got="a CONFIG, or an option that would change the run",
             where="--resume",
-            fix="give --resume RUN alone, or with --data, --device and --checkpoint-every",
+            fix="give --resume RUN alone, or with --data, --backend, --device and --checkpoint-every",
         )
 
 
-def _unfinished(run: Path, data: str | None) -> tuple[Config, str]:
-    """The config of a run, and the dataset that it is trained on."""
+def _unfinished(run: Path, data: str | None) -> tuple[Config, str, str]:
+    """The config of a run, the dataset that it is trained on, and the backend that it was begun on."""
     from bytegolf.data.dataset import open_dataset
     from bytegolf.train.fit import check_same_data
     from bytegolf.train.run_dir import unfinished_run
@@ -162,7 +164,7 @@ def _unfinished(run: Path, data: str | None) -> tuple[Config, str]:
     config, started = unfinished_run(run)
     folder = data or started.data["folder"]
     check_same_data(started, open_dataset(folder), run)
-    return config, folder
+    return config, folder, started.backend
 
 
 def with_bos(output: Output, config: Config, dataset: Dataset) -> Config:

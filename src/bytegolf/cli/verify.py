@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from bytegolf.cli import configs, datasets
+from bytegolf.cli.backends import BACKEND, DEVICE, Place, choose
 from bytegolf.cli.keeping import keep_beside
-from bytegolf.cli.output import CACHE, DEVICE, JSON, Output
+from bytegolf.cli.output import CACHE, JSON, Output
 
 if TYPE_CHECKING:
     from bytegolf.config.schema import Score
@@ -56,6 +57,7 @@ def command(
     adapt: str | None = configs.ADAPT,
     override: list[str] = configs.SCORE_OVERRIDE,
     seed: int = typer.Option(1, min=0, help="Another seed looks at other places."),
+    backend: str = BACKEND,
     device: str = DEVICE,
     cache: Path | None = CACHE,
     as_json: bool = JSON,
@@ -68,8 +70,9 @@ def command(
         raise typer.BadParameter("give a .golf file or --predictor, one of them")
     options = {"sample": None if full else sample, "seed": seed, "seconds": seconds}
     if artifact is not None:
+        place = choose(output, backend, device)
         case = _of_artifact(
-            output, artifact, device, data, cache, (context, stride, documents, adapt, override), options
+            output, artifact, place, data, cache, (context, stride, documents, adapt, override), options
         )
     else:
         case = _of_predictor(output, predictor or "", file, data, cache, options)
@@ -86,7 +89,7 @@ def command(
 def _of_artifact(
     output: Output,
     artifact: Path,
-    device: str,
+    place: Place,
     data: str,
     cache: Path | None,
     scoring: tuple[int | None, int | None, str | None, str | None, list[str]],
@@ -97,7 +100,7 @@ def _of_artifact(
     from bytegolf.verify.check import Case
     from bytegolf.verify.packed import PackedSubject
 
-    packed = load_packed(artifact, device)
+    packed = load_packed(artifact, place.device, backend=place.backend)
     settings = configs.score_settings(packed.config, *scoring)
     dataset = datasets.find_or_build(output, data, packed.config.model.vocab_size, cache)
     check_same_tokenizer(packed, dataset, artifact)
@@ -108,16 +111,17 @@ def _of_artifact(
         train=_training(output, dataset),
         files=[artifact],
         budget=packed.config.pack.budget or None,
-        in_clean_room=_artifact_spec(artifact, device, settings),
+        in_clean_room=_artifact_spec(artifact, place, settings),
         **options,
     )
 
 
-def _artifact_spec(artifact: Path, device: str, settings: Score) -> dict[str, Any]:
+def _artifact_spec(artifact: Path, place: Place, settings: Score) -> dict[str, Any]:
     return {
         "kind": "artifact",
         "path": str(artifact.resolve()),
-        "device": device,
+        "backend": place.backend,
+        "device": place.device,
         "score": settings.model_dump(mode="json"),
     }
 

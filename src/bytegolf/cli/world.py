@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from bytegolf.cli.backends import Place
 from bytegolf.launch import launched
 from bytegolf.model.world import ALONE, World
 
@@ -20,14 +21,14 @@ JOIN_SECONDS = typer.Option(
 TOGETHER = ("train", "score")
 
 
-def join(device: str, seconds: float) -> World:
+def join(place: Place, seconds: float) -> World:
     """The other processes of the job, or none. Raises WorldError when one does not come in time."""
     launch = launched()
     if launch.size == 1:
         return ALONE
     from bytegolf import registry
 
-    world: World = registry.lookup("world", "torch")(launch, device, seconds)
+    world: World = registry.lookup("world", place.backend)(launch, place.device, seconds)
     return world
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bytegolf import registry
 from bytegolf.data.token_stream import TokenStream
 from bytegolf.errors import ConfigError, DataError
 
@@ -147,9 +148,6 @@ class Published(Order):
         return starts
 
 
-ORDERS: dict[str, type[Order]] = {"shuffled": Shuffled, "strided": Strided, "published": Published}
-
-
 class Batches:
     """The rows of every step in a given order.
 
@@ -185,7 +183,8 @@ class Batches:
         size: int = 1,
     ) -> Batches:
         """By the name of the order, as `train.order` has it."""
-        made = ORDERS[order](len(stream), context, rows, seed)
+        kind: type[Order] = registry.lookup("order", order)
+        made = kind(len(stream), context, rows, seed)
         return cls(stream, made, bos_id, rank=rank, size=size)
 
     def batch(self, step: int) -> Batch:

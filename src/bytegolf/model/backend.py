@@ -117,6 +117,7 @@ class DocumentAdapter(Protocol):
 class Backend(Protocol):
     """A model with weights on a device."""
 
+    library: str  # the tensor library it computes with, which is its name in the registry too
     device: str
     hardware: str  # what the device is called, for people
     precision: str

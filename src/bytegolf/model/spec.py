@@ -9,11 +9,14 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
+
+from numpy.typing import NDArray
 
 from bytegolf.config.schema import Model, Role, UniformFanIn, Variant
+from bytegolf.errors import ConfigError
 
 InitKind = Literal["zeros", "constant", "normal", "uniform_fan_in", "orthogonal"]
 
@@ -186,6 +189,29 @@ def _dead(model: Model) -> Iterator[str]:
     parts |= {f"blocks.{layer}.mlp": model.mlp for layer in range(model.layers)}
     for prefix, part in {**parts, "plan": model.plan, "head": model.head}.items():
         yield from (f"{prefix}.{name}" for name in part.dead())
+
+
+def check_weights(tensors: Manifest, weights: Mapping[str, NDArray[Any]]) -> None:
+    """Raises ConfigError when names or shapes are not those of the manifest."""
+    wanted = {t.name: t.shape for t in tensors.tensors}
+    got = {name: array.shape for name, array in weights.items()}
+    if wanted != got:
+        wrong = sorted(n for n in wanted.keys() | got.keys() if wanted.get(n) != got.get(n))
+        raise ConfigError("the weights are not those of this model", got=f"differing tensors: {wrong[:5]}")
+
+
+def tails(windows: Sequence[int], length: int, last: int) -> list[int]:
+    """How many tokens at the end of a row each application of a layer reads, and at last the head: `last`.
+
+    windows: the attention window of each application, 0 for all of the row. One that hands on n tokens reads as
+    many as their attention sees: all, or n + window - 1.
+    """
+    counts = [last]
+    for window in reversed(windows):
+        counts.append(min(length, counts[-1] + window - 1) if window else length)
+    if last == length:
+        return [length] * len(counts)
+    return counts[::-1]
 
 
 def flops_per_token(model: Model) -> int:

@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
 from bytegolf.config.schema import Averaging, Ema, Swa
+from bytegolf.model.averaging import least_snapshots, takes_snapshot
 from bytegolf.model.world import ALONE, World
 from bytegolf.on_torch.dist import spread_from
 
@@ -46,15 +47,21 @@ class _Running(Averager):
     count is a number of the host: torch's AveragedModel keeps it in a tensor, and asks the device at every step.
     """
 
-    least = 1  # snapshots that make an average
-
     def __init__(
-        self, network: nn.Module, formula: Callable[[Any, Any, int], None], world: World = ALONE
+        self,
+        network: nn.Module,
+        config: Ema | Swa,
+        formula: Callable[[Any, Any, int], None],
+        world: World = ALONE,
     ) -> None:
-        self.formula, self.world, self.count = formula, world, 0
+        self.config, self.formula, self.world, self.count = config, formula, world, 0
         self.all = {name: parameter.data for name, parameter in network.named_parameters()}
         self.owners = {name: place % world.size for place, name in enumerate(self.all)}
         self.mine = {n: w.clone() for n, w in self.all.items() if self.owners[n] == world.rank}
+
+    def after_step(self, multiplier: float, step: int) -> None:
+        if takes_snapshot(self.config, multiplier, step):
+            self.take_snapshot()
 
     @torch.no_grad()
     def take_snapshot(self) -> None:
@@ -66,7 +73,7 @@ class _Running(Averager):
         self.count += 1
 
     def use(self) -> bool:
-        if self.count < self.least:
+        if self.count < least_snapshots(self.config):
             return False
         for name, value in self._averages().items():
             self.all[name].copy_(value)
@@ -93,19 +100,10 @@ class _Running(Averager):
 
 class EmaAverager(_Running):
     def __init__(self, network: nn.Module, config: Ema, world: World = ALONE) -> None:
-        super().__init__(network, get_ema_multi_avg_fn(config.decay), world)  # type: ignore[no-untyped-call]
-
-    def after_step(self, multiplier: float, step: int) -> None:
-        self.take_snapshot()
+        formula = get_ema_multi_avg_fn(config.decay)  # type: ignore[no-untyped-call]
+        super().__init__(network, config, formula, world)
 
 
 class SwaAverager(_Running):
-    least = 2
-
     def __init__(self, network: nn.Module, config: Swa, world: World = ALONE) -> None:
-        super().__init__(network, get_swa_multi_avg_fn(), world)  # type: ignore[no-untyped-call]
-        self.below, self.every = config.below, config.every
-
-    def after_step(self, multiplier: float, step: int) -> None:
-        if multiplier < self.below and (step + 1) % self.every == 0:
-            self.take_snapshot()
+        super().__init__(network, config, get_swa_multi_avg_fn(), world)  # type: ignore[no-untyped-call]

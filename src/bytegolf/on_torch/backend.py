@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from bytegolf import registry
 from bytegolf.config.adaptation import FullWeights, LoraAdaptation
 from bytegolf.config.schema import Model, Train
-from bytegolf.errors import ConfigError
 from bytegolf.model.backend import Adapter, DocumentAdapter, Floats, Ids
-from bytegolf.model.spec import manifest
+from bytegolf.model.spec import check_weights, manifest
 from bytegolf.model.world import ALONE, World
 from bytegolf.on_torch.device import choose_device, hardware, peak_flops
 from bytegolf.on_torch.dist import TorchWorld
@@ -26,6 +25,8 @@ MOST_LOGITS = 1 << 24  # rows are scored in pieces, so that logits take 64 MiB a
 class TorchBackend:
     """A `model.backend.Backend`. Inference runs in float32; training in the precision of its config."""
 
+    library = "torch"
+
     def __init__(self, model: Model, *, device: str = "auto", world: World = ALONE) -> None:
         self.model, self.world = model, world
         self.torch_device = world.place if isinstance(world, TorchWorld) else choose_device(device)
@@ -37,13 +38,7 @@ class TorchBackend:
 
     def load(self, weights: Mapping[str, Floats]) -> None:
         """Raises ConfigError when names or shapes are not those of the manifest."""
-        wanted = {t.name: t.shape for t in manifest(self.model).tensors}
-        got = {name: array.shape for name, array in weights.items()}
-        if wanted != got:
-            wrong = sorted(n for n in wanted.keys() | got.keys() if wanted.get(n) != got.get(n))
-            raise ConfigError(
-                "the weights are not those of this model", got=f"differing tensors: {wrong[:5]}"
-            )
+        check_weights(manifest(self.model), weights)
         self.gpt.load_state_dict({n: torch.tensor(np.asarray(a, np.float32)) for n, a in weights.items()})
 
     def weights(self) -> dict[str, Floats]:

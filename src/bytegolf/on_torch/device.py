@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import re
-import resource
-import sys
-import time
-from pathlib import Path
-
 import torch
 
 from bytegolf.errors import ConfigError
+from bytegolf.model.machine import PROBE_SECONDS, bf16_pays, peak_resident_bytes, per_second, processor
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-PROBE_SECONDS = 0.5
-# bf16 halves memory traffic, but casts cost time too: below this gain of raw products it is not worth it.
-WORTHWHILE = 1.3
 
 # The makers' data sheets, without sparsity; fp32 with TF32 off, as it is here.
 PEAK_FLOPS = {
@@ -67,8 +57,8 @@ def choose_precision(wanted: str, device: torch.device) -> tuple[torch.dtype, st
     if device.type == "mps":
         return torch.float32, "MPS: bf16 is not probed there"
     slow, fast = _products_per_second(torch.float32), _products_per_second(torch.bfloat16)
-    ratio = f"a probe ran bf16 products at {fast / slow:.1f}x the speed of fp32"
-    return (torch.bfloat16 if fast > WORTHWHILE * slow else torch.float32), ratio
+    pays, reason = bf16_pays(slow, fast)
+    return (torch.bfloat16 if pays else torch.float32), reason
 
 
 def peak_flops(device: torch.device, precision: str) -> float | None:
@@ -83,25 +73,16 @@ def hardware(device: torch.device, processes: int = 1) -> str:
     """`8x NVIDIA H100 80GB HBM3`, or `AMD EPYC, 2 cores`: what a figure was measured on, as far as it says so."""
     if device.type == "cuda":
         return f"{processes}x {torch.cuda.get_device_name(device)}"
-    cpuinfo = Path("/proc/cpuinfo")
-    named = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.M) if cpuinfo.is_file() else None
-    name = named[1].strip() if named else platform.processor() or platform.machine()
-    return f"{name}, {os.cpu_count()} cores" + (f", {device.type}" if device.type != "cpu" else "")
+    return processor() + (f", {device.type}" if device.type != "cpu" else "")
 
 
 def peak_bytes(device: torch.device) -> int:
     """The most memory so far: what torch allocated on CUDA, elsewhere the resident memory of the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+    return peak_resident_bytes()
 
 
 def _products_per_second(dtype: torch.dtype) -> float:
     a, b = torch.ones(2048, 256, dtype=dtype), torch.ones(256, 512, dtype=dtype)
-    _ = a @ b
-    count, start = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < PROBE_SECONDS:
-        _ = a @ b
-        count += 1
-    return count / elapsed
+    return per_second(lambda: a @ b, PROBE_SECONDS)

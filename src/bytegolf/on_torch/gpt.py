@@ -12,7 +12,7 @@ from torch import nn
 from bytegolf import registry
 from bytegolf.config.schema import Model
 from bytegolf.model.init import initial_weights
-from bytegolf.model.spec import Init, Tensor, manifest
+from bytegolf.model.spec import Init, Tensor, manifest, tails
 from bytegolf.on_torch.block import Block
 from bytegolf.on_torch.declared import Declared, rms_norm
 
@@ -92,17 +92,9 @@ class Gpt(nn.Module):
         return logits_BTV
 
     def tails(self, length: int, last: int) -> list[int]:
-        """How many tokens at the end of a row each step of the plan reads, and at last the head: `last`.
-
-        A step that hands on n tokens reads as many as their attention sees: all, or n + window - 1.
-        """
-        counts = [last]
-        for step in reversed(self.plan.steps):
-            window = self.blocks[step.layer].attention.window
-            counts.append(min(length, counts[-1] + window - 1) if window else length)
-        if last == length:
-            return [length] * len(counts)
-        return counts[::-1]
+        """How many tokens at the end of a row each step of the plan reads, and at last the head: `last`."""
+        windows = [self.blocks[step.layer].attention.window for step in self.plan.steps]
+        return tails(windows, length, last)
 
     def nll(
         self,

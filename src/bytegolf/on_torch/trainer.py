@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from bytegolf.config.schema import Train
 from bytegolf.errors import ConfigError
 from bytegolf.model.backend import Ids, StepResult
+from bytegolf.model.machine import has_compiler
 from bytegolf.model.spec import manifest
 from bytegolf.model.world import ALONE, World
 from bytegolf.on_torch.averaging import Averager
@@ -63,7 +63,7 @@ class TorchTrainer:
         roles = manifest(backend.model).roles()
         self.optimizers = Optimizers(dict(gpt.named_parameters()), roles, train, self.dtype, world)
         self.clip = train.clip
-        self.micro_rows = train.micro_rows
+        self.train = train
         self.average = Averager.of(gpt, train.averaging, world)
         loss: Any = Loss(gpt, self.dtype)
         self.compiled = place.type == "cuda" if train.compile == "auto" else train.compile
@@ -83,7 +83,7 @@ class TorchTrainer:
 
     def begin(self, batch: Ids, multiplier: float, step: int) -> None:
         ids_BT = put(torch.from_numpy(batch), self.backend.torch_device)
-        parts = torch.split(ids_BT, min(self.micro_rows or len(ids_BT), len(ids_BT)))
+        parts = torch.split(ids_BT, self.train.rows_at_a_time(len(ids_BT), self.backend.model.context))
         losses = []
         for i, part in enumerate(parts):
             share = len(part) / len(ids_BT)
@@ -158,7 +158,8 @@ class TorchTrainer:
         self.backend.gpt.zero_grad(set_to_none=True)
         self.optimizers.load_state(parts["optimizer"])
         self.average.load_state(parts["average"])
-        torch.set_rng_state(parts["random"]["cpu"])
+        if "cpu" in parts["random"]:  # a run that began on another backend has none
+            torch.set_rng_state(parts["random"]["cpu"])
         if "cuda" in parts["random"] and self.backend.torch_device.type == "cuda":
             torch.cuda.set_rng_state(parts["random"]["cuda"], self.backend.torch_device)
 
@@ -188,7 +189,7 @@ def _random_state(device: torch.device) -> dict[str, torch.Tensor]:
 
 def require_compiler(device: str) -> None:
     """torch.compile on the CPU builds C++. Raises ConfigError when no compiler is on the PATH."""
-    if device == "cpu" and not any(shutil.which(name) for name in ("g++", "clang++", "c++")):
+    if device == "cpu" and not has_compiler():
         raise ConfigError(
             "torch.compile needs a C++ compiler on the PATH",
             where="train.compile",

@@ -18,6 +18,7 @@ def variants(config: Config, tokenizer: str) -> list[list[str]]:
     """[slot, kind] of the variants that a config names, and of what trains and reads them."""
     model = config.model
     named = {("backend", "torch"), ("world", "torch"), ("tokenizer", tokenizer)}
+    named.add(("order", config.train.order))
     named |= {("mixer", mixer.kind) for mixer in model.embed.mixers}
     named |= {(slot, getattr(model, slot).kind) for slot in ("attention", "mlp", "plan", "head")}
     pack = config.pack  # the defaults too: a config is checked against them before it says otherwise

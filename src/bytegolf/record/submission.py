@@ -164,7 +164,7 @@ def submission(
         "bytes_model": largest,
         "bytes_code": code_bytes,
         "hardware": ", ".join(dict.fromkeys(summary["hardware"] for summary in summaries)),
-        "pytorch_version": ", ".join(dict.fromkeys(s["libraries"]["torch"] for s in summaries)),
+        "pytorch_version": ", ".join(dict.fromkeys(_torch(s) for s in summaries)),
         "model_params": summaries[0]["parameters"],
         "compliance": {
             "bytes_within_16000000": code_bytes + largest <= MOST_BYTES,
@@ -205,6 +205,12 @@ def _of_seed(result: SeedResult) -> dict[str, Any]:
 def _spread(values: Sequence[float]) -> float | None:
     """Of a sample (n - 1); of one value nothing is known."""
     return statistics.stdev(values) if len(values) > 1 else None
+
+
+def _torch(summary: Mapping[str, Any]) -> str:
+    """The version of torch, or that there was none: a run that was trained with mlx has another library."""
+    libraries: dict[str, str] = summary["libraries"]
+    return libraries.get("torch") or f"none: mlx {libraries['mlx']}"
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

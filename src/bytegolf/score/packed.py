@@ -18,9 +18,9 @@ class Packed(ModelFile):
     backend: Backend
 
 
-def load_packed(path: Path, device: str = "auto", world: World = ALONE) -> Packed:
+def load_packed(path: Path, device: str = "auto", world: World = ALONE, *, backend: str = "torch") -> Packed:
     """Read, check and decode. Raises ArtifactError for a damaged file or one whose parts do not fit together."""
     file = open_model(path)
-    backend: Backend = registry.lookup("backend", "torch")(file.config.model, device=device, world=world)
-    backend.load(file.artifact.weights())
-    return Packed(file.artifact, file.config, file.tokenizer, file.sha256, file.nbytes, backend)
+    made: Backend = registry.lookup("backend", backend)(file.config.model, device=device, world=world)
+    made.load(file.artifact.weights())
+    return Packed(file.artifact, file.config, file.tokenizer, file.sha256, file.nbytes, made)

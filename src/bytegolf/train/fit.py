@@ -54,6 +54,7 @@ def fit(
     out: Path,
     *,
     device: str = "auto",
+    library: str = "torch",
     force: bool = False,
     resume: bool = False,
     hooks: Sequence[Hook] = (),
@@ -67,9 +68,9 @@ def fit(
 ) -> Run:
     """Train a model and write its run directory; everything that can be wrong is checked before it is made.
 
-    resume: go on with the run in `out`, whose config this is, from its newest checkpoint or else from the start.
-    checkpoint_seconds: training time between two, 0 for none. Of several ranks all call this; rank 0 writes, and
-    tells the trackers. Ctrl-C and SIGTERM end the loop early and save. Raises UserError.
+    library: the backend. resume: go on with the run in `out`, whose config this is, from its newest checkpoint or
+    from the start. checkpoint_seconds: training time between two, 0 for none. All ranks call this; rank 0 writes
+    and tells the trackers. Ctrl-C and SIGTERM end the loop early and save. Raises UserError.
     """
     check_trainable(config, dataset)
     writes, batches = world.rank == 0, _batches(config, dataset, world)
@@ -77,14 +78,13 @@ def fit(
     found = world.share(checkpoints.newest(announce) if resume and writes else None)
     start, aside = (Done(), {}) if found is None else (found.done, found.aside)
     train = config.train if found is None else config.train.model_copy(update={"precision": found.precision})
-    backend: Backend = registry.lookup("backend", "torch")(config.model, device=device, world=world)
-    backend.load(initial_weights(manifest(config.model), config.train.seed))
+    backend = _initialised(config, device, library, world)
     trainer = backend.trainer(train)
     _introduce(backend, announce, manifest(config.model))
     if writes and resume:
         _go_on(out, checkpoints, start, announce)
     elif writes:
-        create_run(out, config, dataset.tokenizer.to_bytes(), Started(described(dataset), job), force=force)
+        create_run(out, config, dataset.tokenizer.to_bytes(), _started(dataset, job, library), force=force)
     if found is not None:
         trainer.load_state(found.arrays)
     every, last, clock = checkpoint_seconds, start.seconds, Clock(start.seconds, aside)
@@ -135,6 +135,17 @@ def check_trainable(config: Config, dataset: Dataset) -> None:
     """Raises ConfigError for another vocabulary, and for codec overrides that would fail only at packing."""
     check_tokenizer(config, dataset.tokenizer)
     codec_overrides(config)
+
+
+def _initialised(config: Config, device: str, library: str, world: World) -> Backend:
+    """The model with the initial weights of its seed."""
+    backend: Backend = registry.lookup("backend", library)(config.model, device=device, world=world)
+    backend.load(initial_weights(manifest(config.model), config.train.seed))
+    return backend
+
+
+def _started(dataset: Dataset, job: str, library: str) -> Started:
+    return Started(described(dataset), job, library)
 
 
 def _batches(config: Config, dataset: Dataset, world: World) -> Batches:
@@ -273,6 +284,7 @@ def summarise(
         "seed": config.train.seed,
         "flops_per_token": forward,
         "training_flops": TRAIN_OVER_FORWARD * forward * outcome.tokens,
+        "backend": backend.library,
         "device": backend.device,
         "precision": backend.precision,
         "notes": backend.notes,
@@ -280,5 +292,5 @@ def summarise(
         "python": platform.python_version(),
         "machine": platform.machine(),
         "hardware": backend.hardware,
-        "libraries": {name: version(name) for name in ("torch", "numpy")},
+        "libraries": {name: version(name) for name in (backend.library, "numpy")},
     }

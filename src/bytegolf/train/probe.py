@@ -41,6 +41,7 @@ class Probe:
 def probe(
     config: Config,
     device: str = "auto",
+    library: str = "torch",
     limit: float = PROBE_SECONDS,
     announce: Callable[[str], None] = lambda line: None,
 ) -> Probe:
@@ -52,9 +53,11 @@ def probe(
     ConfigError for a device that is not there.
     """
     start = time.perf_counter()
-    backend: Backend = registry.lookup("backend", "torch")(config.model, device=device)
+    backend: Backend = registry.lookup("backend", library)(config.model, device=device)
     backend.load(_any_weights(config))
-    trainer = backend.trainer(config.train.model_copy(update={"compile": False, "micro_rows": 0}))
+    trainer = backend.trainer(
+        config.train.model_copy(update={"compile": False, "micro_rows": 0, "micro_tokens": 0})
+    )
     announce(f"timing a few steps on {backend.device}, about {limit:.0f} s ...")
     begun = time.perf_counter()
 
@@ -86,7 +89,7 @@ def probe(
 def _affordable_rows(config: Config, device: str, one: float, left: float) -> int:
     """Rows of the larger probed step: two such steps fit into what is left, even if nothing is shared."""
     most = MOST_TOKENS.get(device, MOST_TOKENS_ELSEWHERE) // config.model.context
-    at_once = config.train.micro_rows or config.train.rows
+    at_once = config.train.rows_at_a_time(config.train.rows, config.model.context)
     return max(1, min(at_once, most, int(left / (2 * one))))
 
 

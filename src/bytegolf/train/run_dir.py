@@ -77,11 +77,13 @@ def open_run(path: Path) -> Run:
 class Started:
     """What a run was started with, beside its config. data: the dataset, as in run.json.
 
-    job: torchrun's id of the job, by which a process that it starts again knows its own run.
+    job: torchrun's id of the job, by which a process that it starts again knows its own run. backend: its name in
+    the registry.
     """
 
     data: dict[str, Any]
     job: str = ""
+    backend: str = "torch"
 
 
 def create_run(

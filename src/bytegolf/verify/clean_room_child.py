@@ -103,7 +103,9 @@ def _build(request: Mapping[str, Any]) -> tuple[Subject, list[Any]]:
     """The subject, and a list that takes the predictors it makes."""
     if request["kind"] == "artifact":
         opener = importlib.import_module("bytegolf.verify.packed").open_subject
-        subject: Subject = opener(Path(request["path"]), request["score"], request["device"])
+        subject: Subject = opener(
+            Path(request["path"]), request["score"], request["device"], request["backend"]
+        )
         return subject, []
     made: list[Any] = []
     factory = load_predictor(request["spec"], request["path"])

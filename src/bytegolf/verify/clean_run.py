@@ -241,7 +241,11 @@ def _request(case: Case) -> dict[str, Any]:
     files = shipped_files(case)
     torch = sys.modules.get("torch")
     if rebuild["kind"] == "artifact":
-        rebuild = {"score": {}, "device": "auto"} | rebuild | {"path": str(Path(rebuild["path"]).absolute())}
+        rebuild = (
+            {"score": {}, "device": "auto", "backend": "torch"}
+            | rebuild
+            | {"path": str(Path(rebuild["path"]).absolute())}
+        )
     return {
         "threads": int(torch.get_num_threads()) if torch is not None else None,
         **rebuild,

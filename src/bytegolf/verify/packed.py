@@ -21,12 +21,14 @@ from bytegolf.score.predictor import Floats, ModelPredictor, Predictor
 from bytegolf.verify.subject import Ids, Run
 
 
-def open_subject(path: Path, score: Mapping[str, Any], device: str = "auto") -> PackedSubject:
+def open_subject(
+    path: Path, score: Mapping[str, Any], device: str = "auto", backend: str = "torch"
+) -> PackedSubject:
     """A packed model from its file, scored as `score`, a resolved table of settings, says.
 
     Raises ArtifactError for a damaged file.
     """
-    return PackedSubject(load_packed(path, device), Settings.model_validate(score), path)
+    return PackedSubject(load_packed(path, device, backend=backend), Settings.model_validate(score), path)
 
 
 class PackedSubject:

@@ -5,20 +5,17 @@ One optimizer lives over the whole text (PR 549, the first legal record of this 
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
-from collections.abc import Iterator
 from typing import Self
 
 import torch
 
 from bytegolf.config.adaptation import AdamWAdaptation, FullWeights, SgdAdaptation
-from bytegolf.errors import TrainingDivergedError
 from bytegolf.model.adapted import trained_tensors
 from bytegolf.model.backend import Floats, Ids
-from bytegolf.model.scored import Scored
+from bytegolf.model.learning import check_finite, epoch_steps
+from bytegolf.model.scored import Scored, next_graded
 from bytegolf.numeric.schedule import half_cosine
-from bytegolf.on_torch.adapt.graded import next_graded
 from bytegolf.on_torch.backend import TorchBackend
 
 Part = tuple[torch.Tensor, torch.Tensor]  # inputs (B, T) and targets (B, T)
@@ -88,22 +85,8 @@ class Full:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         for _ in range(self.adaptation.epochs):
-            for parts in self._steps(chunk):
-                self._step(self._optimizer, parts)
-
-    def _steps(self, chunk: Scored) -> Iterator[list[Part]]:
-        """The rows of each step of one epoch; full rows stacked, a short one by itself."""
-        tokens = self.backend._put(chunk.tokens.copy())
-        ids, targets = tokens[:-1], tokens[1:]
-        context, rows = self.backend.model.context, self.adaptation.rows
-        size = rows * context
-        for x, y in zip(torch.split(ids, size), torch.split(targets, size), strict=True):
-            full = len(x) // context * context
-            parts = [
-                (x[:full].view(-1, context), y[:full].view(-1, context)),
-                (x[None, full:], y[None, full:]),
-            ]
-            yield [part for part in parts if part[0].numel()]
+            for parts in epoch_steps(chunk.tokens.copy(), self.backend.model.context, self.adaptation.rows):
+                self._step(self._optimizer, [(self.backend._put(x), self.backend._put(y)) for x, y in parts])
 
     def _step(self, optimizer: torch.optim.Optimizer, parts: list[Part]) -> None:
         targets = sum(y_BT.numel() for _, y_BT in parts)
@@ -112,13 +95,7 @@ class Full:
             loss: torch.Tensor = self.backend.gpt.nll(x_BT, y_BT).sum() / targets
             torch.autograd.backward(loss)
             total += float(loss.detach())
-        if not math.isfinite(total):
-            raise TrainingDivergedError(
-                "the loss of test-time training must stay finite",
-                got=f"{total} in chunk {self._chunk - 1}",
-                where="score.adaptation",
-                fix="lower score.adaptation.lr, or clip the gradient: score.adaptation.clip",
-            )
+        check_finite(total, self._chunk - 1)
         if self.adaptation.clip:
             trained = [p for group in optimizer.param_groups for p in group["params"]]
             torch.nn.utils.clip_grad_norm_(trained, self.adaptation.clip)

@@ -17,12 +17,10 @@ from bytegolf.config.adaptation import LoraAdaptation
 from bytegolf.errors import ConfigError
 from bytegolf.model.adapted import changed_matrices
 from bytegolf.model.backend import Floats, Ids
+from bytegolf.model.learning import GradedWindows, first_factors
 from bytegolf.model.scored import Scored
 from bytegolf.on_torch import backend as torch_backend
-from bytegolf.on_torch.adapt.graded import next_graded
 from bytegolf.on_torch.backend import TorchBackend
-
-SEED = 0  # of A: the same for every document, so that no document depends on which others there are
 
 
 class Changed(TorchFunctionMode):
@@ -113,17 +111,14 @@ class LowRank:
     @torch.no_grad()
     def begin(self, documents: int) -> None:
         weights = dict(self.backend.gpt.named_parameters())
-        random = torch.Generator().manual_seed(SEED)
-        self._factors: list[Factors] = []
-        for name in self._names:
-            weight = weights[name]
-            inputs = weight.shape[1]
-            uniform = torch.rand(self.adaptation.rank, inputs, generator=random, dtype=torch.float64)
-            self._factors.append(Factors(weight.detach(), (2 * uniform - 1) * inputs**-0.5, documents))
         self._weights = [weights[name] for name in self._names]
+        firsts = first_factors([(w.shape[0], w.shape[1]) for w in self._weights], self.adaptation.rank)
+        self._factors = [
+            Factors(weight.detach(), torch.from_numpy(first), documents)
+            for weight, first in zip(self._weights, firsts, strict=True)
+        ]
         self._counts = torch.zeros(documents, dtype=torch.int64, device=self.backend.torch_device)
-        self._tokens: dict[int, Ids] = {}
-        self._ends: dict[int, int] = {}
+        self._graded = GradedWindows(self.context)
 
     def nll(self, ids: Ids, targets: Ids, documents: Sequence[int], last: int | None = None) -> Floats:
         parts = []
@@ -141,20 +136,8 @@ class LowRank:
 
     def adapt(self, scored: Mapping[int, Scored]) -> None:
         """Raises TypeError for what is not graded and ScoringError for a chunk out of order, before any step."""
-        chunks = {d: next_graded(chunk, self._ends.get(d)) for d, chunk in scored.items()}
-        alike: dict[
-            tuple[int, int], list[int]
-        ] = {}  # documents by the lengths of their window and their chunk
-        for document, chunk in chunks.items():
-            before = self._tokens.get(document, chunk.tokens[:1])
-            self._tokens[document] = np.concatenate((before, chunk.tokens[1:]))[-self.context - 1 :]
-            self._ends[document] = chunk.end
-            sizes = len(self._tokens[document]) - 1, len(chunk.nats)
-            if sizes[1]:
-                alike.setdefault(sizes, []).append(document)
-        for (length, last), documents in alike.items():
-            window = np.stack([self._tokens[document] for document in documents])
-            for piece, rows in self._pieces(documents, length):
+        for documents, window, last in self._graded.take(scored):
+            for piece, rows in self._pieces(documents, window.shape[1] - 1):
                 for _ in range(self.adaptation.steps):
                     self._step(window[piece], rows, last)
 

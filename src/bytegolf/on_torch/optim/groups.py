@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from bytegolf.config.schema import AdamW, Muon, Role, Train
-from bytegolf.errors import ConfigError
+from bytegolf.model.optimizing import groups
 from bytegolf.model.world import ALONE, World
 from bytegolf.numeric.schedule import ramp
 from bytegolf.on_torch.optim.muon import Muon as BatchedMuon
@@ -29,29 +29,20 @@ class Optimizers:
         ns_dtype: torch.dtype,
         world: World = ALONE,
     ) -> None:
-        assert parameters.keys() == roles.keys()
         self.names: dict[torch.Tensor, str] = {parameter: name for name, parameter in parameters.items()}
         self.optimizers: list[torch.optim.Optimizer] = []
         adam_groups = []
-        for role in dict.fromkeys(roles.values()):
-            members = [parameters[name] for name in parameters if roles[name] == role]
-            config = train.optimizers.get(role)
-            if config is None:
-                raise ConfigError(
-                    "every role of the model needs an optimizer",
-                    got=f"{len(members)} tensors of role {role!r} without one",
-                    where=f"train.optimizers.{role}",
-                    fix=f"e.g. -o train.optimizers.{role}='{{kind=\"adamw\", lr=0.02}}'",
-                )
-            if isinstance(config, Muon):
-                self.optimizers.append(_muon(members, role, config, ns_dtype, world))
+        for group in groups({name: tuple(p.shape) for name, p in parameters.items()}, roles, train):
+            members = [parameters[name] for name in group.names]
+            if isinstance(group.config, Muon):
+                self.optimizers.append(_muon(members, group.config, ns_dtype, world))
             else:
-                adam_groups.append(_adamw_group(members, config))
+                adam_groups.append(_adamw_group(members, group.config))
         if adam_groups:
             self.optimizers.append(torch.optim.AdamW(adam_groups, fused=True))
         for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["base_lr"] = group["lr"]
+            for settings in optimizer.param_groups:
+                settings["base_lr"] = settings["lr"]
         in_groups = [id(p) for o in self.optimizers for g in o.param_groups for p in g["params"]]
         assert len(parameters) == len(set(in_groups)) == len(in_groups), "cover is not exact"
 
@@ -94,15 +85,8 @@ class Optimizers:
 
 
 def _muon(
-    members: list[nn.Parameter], role: Role, config: Muon, ns_dtype: torch.dtype, world: World
+    members: list[nn.Parameter], config: Muon, ns_dtype: torch.dtype, world: World
 ) -> torch.optim.Optimizer:
-    if any(p.ndim != 2 for p in members):
-        raise ConfigError(
-            "muon orthogonalises matrices",
-            got=f"role {role!r}, which holds vectors or scalars",
-            where=f"train.optimizers.{role}.kind",
-            fix="use adamw for this role",
-        )
     muon = BatchedMuon(
         members,
         lr=config.lr,
