@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from cli_samples import VOCAB, Answer, Lab, call, listing
 
 
@@ -258,7 +259,8 @@ def test_a_full_disk(lab: Lab, here: Path) -> None:
     assert call(*build).code == 0, "a build goes on when there is room again"
     assert files_below(here / "data") == files_below(lab.data)
     log = {f"trained/{name}" for name in ("config.toml", "tokenizer.bin", "started.json", "metrics.jsonl")}
-    assert left == {"trained"} | log, "only the log of a training that could not be saved is kept"
+    ledger = {"ledger.jsonl", "trained/ledger.json"}
+    assert left == {"trained"} | log | ledger, "only the log of a training that could not be saved is kept"
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_a_killed_sweep_keeps_what_is_done_and_goes_on_from_the_checkpoint(lab: 
     done = listing(sweep / "trial-000-seed1")
     assert (second / STARTED).is_file()
     assert not (second / SUMMARY).is_file()
-    found = answer(started(spec))
+    found = json.loads(call("sweep", spec, "--json").out)
     assert found["counts"] == {"done": 3, "failed": 0, "running": 0, "waiting": 0}
     assert listing(sweep / "trial-000-seed1") == done
     assert trainings(sweep) == {
@@ -152,7 +152,7 @@ def test_trials_that_fail_are_recorded_and_the_others_are_done(
 
 
 def test_a_process_that_dies_costs_its_trial_alone(lab: Lab, here: Path) -> None:
-    spec = spec_in(here, lab, "seeds = 2\nbudget = { steps = 400 }")
+    spec = spec_in(here, lab, "seeds = 2\nbudget = { steps = 100 }")
     sweep, process = here / "runs" / "lr", started(spec)
     metrics = sweep / "trial-000-seed1" / "metrics.jsonl"
     wait_until(lambda: metrics.is_file() and metrics.stat().st_size > 0, process)
@@ -190,7 +190,7 @@ def test_ctrl_c_saves_what_runs_and_the_same_command_goes_on(lab: Lab, here: Pat
     other = call("sweep", spec)
     assert (other.code, "train.steps was 400 and is 399" in other.err) == (2, True)
     spec.write_text(spec.read_text().replace("399", "400"))
-    found = answer(started(spec))
+    found = json.loads(call("sweep", spec, "--json").out)
     assert found["counts"]["done"] == 1
     assert f"after step {steps:,}" in (sweep / "work" / "trial-000-seed1.log").read_text()
 

@@ -244,8 +244,8 @@ def _show_doubts(output: Output, summary: Summary) -> None:
         return
     output.show(
         f"The best of {chosen.settings} settings looks better than it is. Were all equally good, the best would"
-        f" still lie {chosen.luck:.4f} bpb below their mean (sd of a run {chosen.pooled_sd:.4f}, of which"
-        f" {chosen.noise_sd:.4f} is not the seed's alone);"
+        f" still lie {chosen.luck:.4f} bpb below their mean (sd of a run {chosen.pooled_sd:.4f},"
+        f" {chosen.noise_sd:.4f} with setting and seed taken out);"
         f" the winner leads the next by {chosen.lead or 0.0:.4f}."
     )
     if best.p_holm is not None:
