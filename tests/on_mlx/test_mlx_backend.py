@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +12,6 @@ from twins import fresh, generic_twins, toy
 import mlx.core as mx
 
 from bytegolf.artifact.format import write
-from bytegolf.cli import backends
-from bytegolf.cli.backends import Place, choose
-from bytegolf.cli.output import Output
 from bytegolf.data.dataset import Dataset
 from bytegolf.errors import ConfigError, WorldError
 from bytegolf.launch import Launch
@@ -178,57 +173,3 @@ def test_the_probe_of_plan_runs_on_mlx() -> None:
     assert found.device == "cpu"
     assert found.seconds_per_step > 0
     assert make_plan(config, found).to_json()
-
-
-# platform, machine, mlx installed, processes, --device -> backend, a word of the line that says why
-CHOICES = [
-    ("linux", "x86_64", True, 1, "auto", "torch", "Apple Silicon alone"),
-    ("linux", "x86_64", False, 1, "auto", "torch", ""),
-    ("linux", "aarch64", False, 1, "cuda", "torch", ""),
-    ("darwin", "arm64", True, 1, "auto", "mlx", "mlx is installed"),
-    ("darwin", "arm64", True, 1, "cpu", "mlx", "mlx is installed"),
-    ("darwin", "arm64", True, 1, "mps", "torch", "one of its own"),
-    ("darwin", "arm64", True, 1, "gpu", "mlx", "one of its own"),
-    ("darwin", "arm64", False, 1, "auto", "torch", "not installed"),
-    ("darwin", "arm64", True, 4, "auto", "torch", "one process"),
-    ("darwin", "x86_64", True, 1, "auto", "torch", "Apple Silicon alone"),
-]
-
-
-@pytest.mark.parametrize(("system", "machine", "installed", "size", "wanted", "chosen", "said"), CHOICES)
-def test_auto_is_mlx_on_apple_silicon_and_says_why(
-    system: str,
-    machine: str,
-    installed: bool,
-    size: int,
-    wanted: str,
-    chosen: str,
-    said: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(sys, "platform", system)
-    monkeypatch.setattr(platform, "machine", lambda: machine)
-    monkeypatch.setattr(backends, "find_spec", lambda name: object() if installed else None)
-    monkeypatch.setattr(backends, "launched", lambda: Launch(size=size))
-    assert choose(Output(False), "auto", wanted) == Place(chosen, wanted)
-    told = capsys.readouterr().err
-    assert said in told if said else not told
-    assert told.count("\n") == bool(said)
-
-
-def test_what_the_user_says_is_taken_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
-    for name in ("torch", "mlx"):
-        assert choose(Output(False), name, "auto") == Place(name, "auto")
-    assert not capsys.readouterr().err
-    with pytest.raises(ConfigError, match="unknown backend 'mxl'") as caught:
-        choose(Output(False), "mxl", "auto")
-    assert "mlx" in str(caught.value)
-
-
-def test_a_run_goes_on_where_it_began_unless_told_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
-    assert choose(Output(False), "auto", "auto", "mlx").backend == "mlx"
-    assert "the run was begun with it" in capsys.readouterr().err
-    assert choose(Output(False), "auto", "auto", "torch").backend == "torch"
-    assert choose(Output(False), "torch", "auto", "mlx").backend == "torch"
-    assert "begun on mlx goes on on torch" in capsys.readouterr().err

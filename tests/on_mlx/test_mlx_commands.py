@@ -173,23 +173,6 @@ def test_what_cannot_be_is_one_clear_error(words: tuple[str, ...], said: str, ru
     assert "Traceback" not in answer.err
 
 
-WITHOUT = """
-import sys
-sys.modules["mlx"] = None
-from bytegolf.cli.app import main
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-def test_without_mlx_the_backend_is_an_error_that_says_how_to_get_it(run: Path) -> None:
-    words = ("generate", str(run / "model.golf"), "--backend", "mlx")
-    done = subprocess.run([sys.executable, "-c", WITHOUT, *words], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2
-    assert "the backend mlx needs the library mlx" in done.stderr
-    assert 'pip install "bytegolf[mlx]"' in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 def test_under_torchrun_mlx_is_refused(run: Path) -> None:
     job = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}
     words = ("score", str(run / "model.golf"), "--backend", "mlx")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-import mlx.core as mx
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from twins import MlxBackend, batches, fresh
+
+# isort: split
+import mlx.core as mx
 
 from bytegolf.config.load import with_overrides
 from bytegolf.config.schema import Config, Model, Train

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import mlx.core as mx
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twins import batches, fresh, generic_twins, toy, twins
+
+# isort: split
+import mlx.core as mx
 
 from bytegolf import registry
 from bytegolf.config.load import preset_names
