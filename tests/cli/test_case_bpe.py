@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cli_samples import PRESET, VOCAB, call
 
 from bytegolf.artifact import format as golf
 from bytegolf.data.case_bpe import CaseBpeTokenizer
 from bytegolf.data.dataset import open_dataset
 from bytegolf.data.tokenizer import BpeTokenizer
 from bytegolf.score.packed import load_packed
+from cli_samples import PRESET, VOCAB, call
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_samples import VOCAB, Answer, Lab, call, listing
 
 from bytegolf.train.results import scorings
+from cli_samples import VOCAB, Answer, Lab, call, listing
 
 COMMANDS = ("data build", "train", "pack", "score", "generate")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from cli_samples import VOCAB, Answer, Lab, call, listing
 
 pytest.importorskip("bytegolf.coding.exact_coder")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_samples import VOCAB, Answer, Lab, call, listing
 
 from bytegolf.artifact import format as golf
 from bytegolf.data.tokenizer import ByteTokenizer
+from cli_samples import VOCAB, Answer, Lab, call, listing
 
 HEADER = 1024  # bytes of a shard before its tokens
 

@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from cli_samples import PRESET, VOCAB, Answer, call
 
 from bytegolf.cli.app import main
 from bytegolf.data.dataset import open_dataset
@@ -15,6 +14,7 @@ from bytegolf.data.piece_bytes import Export
 from bytegolf.errors import DataError
 from bytegolf.score import held_out
 from bytegolf.score.held_out import HeldOut
+from cli_samples import PRESET, VOCAB, Answer, call
 from fakes.hub import FakeHub
 from fakes.toy_fineweb import REPO, toy_hub
 

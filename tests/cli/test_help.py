@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import typer
-from cli_samples import call
 
 from bytegolf.cli.app import app
+from cli_samples import call
 
 
 def commands(group: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

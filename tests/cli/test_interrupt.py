@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
 from cli_samples import Lab, call
 
 PATIENCE = 120  # seconds; only a hanging command needs them

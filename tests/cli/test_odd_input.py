@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cli_samples import Lab, call, listing
 
 from bytegolf.artifact import format as golf
+from cli_samples import Lab, call, listing
 
 
 def test_a_prompt_may_hold_any_bytes(lab: Lab, here: Path) -> None:

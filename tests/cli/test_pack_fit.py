@@ -8,9 +8,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from cli_samples import VOCAB, Lab, call, listing
 
 from bytegolf.artifact.format import from_bytes
+from cli_samples import VOCAB, Lab, call, listing
 
 FIT = 11_000
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_samples import Lab, call, listing
 
 from bytegolf.config.load import preset_names
+from cli_samples import Lab, call, listing
 
 
 def planned(*words: object) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_samples import Lab, call
 
 from bytegolf.config.load import load_config, preset_names, resolve
+from cli_samples import Lab, call
 
 
 def answer(*words: object) -> dict[str, Any]:

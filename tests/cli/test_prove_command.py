@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_samples import Lab, call
 
 from bytegolf.verify import proof as proofs
 from bytegolf.verify.proof import Decoded
+from cli_samples import Lab, call
 
 QUICK = ("--threads", "1", "--lanes", "3", "--block", "400")
 

@@ -9,10 +9,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from cli_samples import Answer, Lab, call
 from test_interrupt import wait_for_a_line
 
 from bytegolf.train.run_dir import WEIGHTS
+from cli_samples import Answer, Lab, call
 
 
 def stopped(lab: Lab, run: Path, *words: object) -> Answer:

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from cli_samples import Lab, call
 
 from bytegolf.verify.battery import CHECKS
+from cli_samples import Lab, call
 
 HONEST = Path(__file__).parents[1] / "cheats" / "honest.py"
 QUICK = ("--sample", "200")
