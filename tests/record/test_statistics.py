@@ -19,6 +19,7 @@ from bytegolf.record.statistics import (
     paired_bootstrap,
     pooled,
     runs_needed,
+    unexplained,
     welch,
 )
 
@@ -141,3 +142,12 @@ def test_the_bootstrap_by_hand_and_by_simulation() -> None:
     assert paired_bootstrap(a, b, n_bytes, 200) == paired_bootstrap(a, b, n_bytes, 200)
     back = paired_bootstrap(b, a, n_bytes, 2000)
     assert back.interval == pytest.approx((-found.interval[1], -found.interval[0]))
+
+
+def test_a_prior_about_something_else_is_noticed() -> None:
+    """Seeds of small runs spread a hundred times as much as those the prior comes from."""
+    assert unexplained([1.97, 1.99], [1.79, 1.83], PRIOR_SD, 46) < 1e-6
+    assert unexplained([1.2000, 1.2010], [1.1990, 1.2001], PRIOR_SD, 46) > 0.05
+    assert unexplained([1.0], [2.0], PRIOR_SD, 46) == 1.0
+    own = stats.f.sf(np.var([1.0, 1.1, 1.3], ddof=1) / 0.1**2, 2, 10)
+    assert unexplained([1.0, 1.1, 1.3], [5.0], 0.1, 10) == pytest.approx(own)

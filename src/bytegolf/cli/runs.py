@@ -133,7 +133,7 @@ def best(folder: Path = FOLDER, as_json: bool = JSON) -> dict[str, Any]:
     ranked = {text: _ranked(configs, found) for text, configs in texts.items()}
     for text, rows in ranked.items():
         output.table(
-            ["config", "bits per byte", "sd", "seeds", "no score", "best run", "its score"],
+            ["config", "mean bpb", "sd", "seeds", "unscored", "best run", "bpb"],
             [
                 [
                     f"{row['config']}  {row['config_hash'][:12]}",

@@ -18,7 +18,16 @@ from bytegolf.config.recipe import config_hash, differences
 from bytegolf.config.schema import Config
 from bytegolf.errors import ConfigError, RunError
 from bytegolf.record.evidence import SeedResult, gather
-from bytegolf.record.statistics import Paired, Test, detectable, paired_bootstrap, pooled, runs_needed, welch
+from bytegolf.record.statistics import (
+    Paired,
+    Test,
+    detectable,
+    paired_bootstrap,
+    pooled,
+    runs_needed,
+    unexplained,
+    welch,
+)
 from bytegolf.record.submission import JSON
 from bytegolf.train.attempts import attempts
 from bytegolf.train.results import scorings
@@ -161,6 +170,7 @@ class Comparison:
     changed: dict[str, tuple[Any, Any]] | None
     needed: int | None
     detectable: float
+    doubt: float
 
     @property
     def signs(self) -> dict[int, bool]:
@@ -182,6 +192,7 @@ class Comparison:
             "signs": {str(seed): lower for seed, lower in self.signs.items()},
             "runs_needed": self.needed,
             "detectable": self.detectable,
+            "prior_p": self.doubt,
         }
 
 
@@ -193,13 +204,17 @@ def compare(
     alpha: float = 0.01,
     power: float = 0.9,
 ) -> Comparison:
-    """prior: standard deviation and degrees of freedom of earlier experience. Raises RunError for two texts."""
+    """prior: standard deviation and degrees of freedom of earlier experience; left out where the runs spread so
+    much that an F-test of level alpha says it is about something else. Raises RunError for two texts.
+    """
     if a.text_sha256 != b.text_sha256:
         raise RunError(
             "scores on different texts cannot be compared",
             got=f"text {a.text_sha256[:16]} of {a.name}, {b.text_sha256[:16]} of {b.name}",
             fix="score both on one text; --text SHA chooses among several",
         )
+    doubt = unexplained(a.values, b.values, *prior)
+    prior = prior if doubt >= alpha else (1.0, 0.0)  # 0 degrees of freedom: no experience
     found = pooled(a.values, b.values, 0.0, *prior)
     sd = found.se / math.sqrt(1 / len(a.values) + 1 / len(b.values))
     paired = None
@@ -218,19 +233,28 @@ def compare(
         differences(a.config, b.config) if a.config is not None and b.config is not None else None,
         runs_needed(found.gain - margin, sd, alpha, power),
         detectable(len(a.values), len(b.values), sd, alpha, power),
+        doubt,
     )
 
 
 def conclusions(found: Comparison, alpha: float, power: float) -> list[str]:
     """What may be said, in sentences."""
     gain, any_gain, above = found.pooled.gain, found.pooled.p, found.pooled_margin.p
+    said: list[str] = []
+    if found.changed == {}:
+        said.append("Both arms have the same config: this compares a recipe with itself, any gain is chance.")
+    if found.doubt < alpha:
+        said.append(
+            f"The seeds spread more than --prior-sd explains (p = {found.doubt:.1g}), so it is left out: the "
+            "pooled tests go by these runs alone."
+        )
     if gain <= 0:
-        said = [f"B is not better: its mean is {-gain:.5f} bpb higher than that of A."]
+        said += [f"B is not better: its mean is {-gain:.5f} bpb higher than that of A."]
     else:
         verdict = "is shown" if any_gain < alpha else "is not shown"
-        said = [
+        said.append(
             f"B is {gain:.5f} bpb lower. That it is better at all {verdict} at p < {alpha:g} (p = {any_gain:.2g})."
-        ]
+        )
     if found.margin and gain > 0:
         verdict = "is shown" if above < alpha else "is not shown"
         said.append(f"That the gain is above {found.margin:.5f} bpb {verdict} (p = {above:.2g}).")
@@ -240,15 +264,11 @@ def conclusions(found: Comparison, alpha: float, power: float) -> list[str]:
                 "The gain is not above the margin, so no number of runs is expected to show that it is."
             )
         else:
-            more = max(0, found.needed - min(len(found.a.scores), len(found.b.scores)))
+            more = max(1, found.needed - min(len(found.a.scores), len(found.b.scores)))
             said.append(
-                f"If the gain is what it seems, {found.needed} runs an arm show it with probability {power:g}: "
-                f"{more} more."
+                f"If the gain is what it seems, about {more} more {'runs' if more > 1 else 'run'} an arm show it with "
+                f"probability {power:g}."
             )
-    if found.changed == {}:
-        said.append(
-            "Both arms have the same config: this compares a recipe with itself, and any gain is chance."
-        )
     if found.paired is not None:
         low, high = found.paired.interval
         sides = "excludes 0" if low > 0 or high < 0 else "includes 0"

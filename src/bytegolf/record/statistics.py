@@ -87,6 +87,16 @@ def _test(a: Sequence[float], b: Sequence[float], margin: float, se: float, df: 
     return Test(gain, margin, se, df, t, float(stats.t.sf(t, df)))
 
 
+def unexplained(a: Sequence[float], b: Sequence[float], prior_sd: float, prior_df: float) -> float:
+    """How surprising the spread within the arms is by the prior: p of the one-sided F-test of their pooled
+    variance against prior_sd^2. Where it is small the experience is about something else, and tests with it say
+    too much. 1 where the arms have no spread to look at.
+    """
+    df = len(a) + len(b) - 2
+    squares = sum((len(values) - 1) * statistics.variance(values) for values in (a, b) if len(values) > 1)
+    return float(stats.f.sf(squares / df / prior_sd**2, df, prior_df)) if df and prior_df else 1.0
+
+
 def against(threshold: float, values: Sequence[float]) -> Test | None:
     """The one-sample test of early records: are these below a fixed number? t = (threshold - mean) / (s / sqrt n),
     df = n - 1. The number counts as exact, which the mean of somebody's three seeds is not. None for one value.
