@@ -159,6 +159,7 @@ def test_twenty_kills_do_not_change_a_bit(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     left = [
         "config.toml",
+        "ledger.json",
         "metrics.jsonl",
         "run.json",
         "started.json",

@@ -266,8 +266,8 @@ def conclusions(found: Comparison, alpha: float, power: float) -> list[str]:
         else:
             more = max(1, found.needed - min(len(found.a.scores), len(found.b.scores)))
             said.append(
-                f"If the gain is what it seems, about {more} more {'runs' if more > 1 else 'run'} an arm show it with "
-                f"probability {power:g}."
+                f"If the gain is what it seems, about {more} more {'runs' if more > 1 else 'run'} an arm "
+                f"show it with probability {power:g}."
             )
     if found.paired is not None:
         low, high = found.paired.interval

@@ -75,5 +75,5 @@ def provenance(summary: dict[str, Any]) -> dict[str, Any]:
     """What of run.json travels. Raises RunError when a key is missing."""
     if missing := {*PROVENANCE, "data"} - summary.keys():
         raise RunError("run.json must be the one that training wrote", got=f"none of {sorted(missing)}")
-    data = {key: value for key, value in summary["data"].items() if key != "folder"}
+    data = {key: value for key, value in summary["data"].items() if key == "name" or key.endswith("_sha256")}
     return {**{key: summary[key] for key in PROVENANCE}, "data": data}
