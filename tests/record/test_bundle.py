@@ -230,3 +230,15 @@ def test_unpacked_it_is_python_that_people_can_look_at(tmp_path: Path, whole: Bu
     for path in files:
         if path.suffix == ".py":
             ast.parse(path.read_text())
+
+
+def test_its_modules_show_their_source_to_who_asks(tmp_path: Path, whole: Bundle) -> None:
+    """As torch.compile and tracebacks do."""
+    (tmp_path / "train_gpt.py").write_bytes(whole.code)
+    script = (
+        "import inspect, train_gpt; from bytegolf.record import unpack;"
+        "print(inspect.getsource(unpack.main)[:8], unpack.__loader__ is train_gpt.INSIDE)"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "def main True\n", done.stderr

@@ -25,7 +25,7 @@ class Inside(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
             return None
         if name not in self.files and not self.is_package(name):
             raise ModuleNotFoundError(f"{name} is not in this bundle", name=name)
-        return importlib.util.spec_from_loader(name, self, origin=f"<{name} in {__file__}>")
+        return importlib.util.spec_from_loader(name, self, origin=f"{__file__}/{name}")
 
     def is_package(self, name):
         return any(file.startswith(name + ".") for file in self.files)
@@ -34,8 +34,8 @@ class Inside(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         return self.files.get(name, "")
 
     def get_code(self, name):
-        return compile(self.get_source(name), f"<{name} in {__file__}>", "exec", dont_inherit=True)
+        return compile(self.get_source(name), f"{__file__}/{name}", "exec", dont_inherit=True)
 
     def exec_module(self, module):
-        module.__file__ = f"<{module.__name__} in {__file__}>"
+        module.__file__ = f"{__file__}/{module.__name__}"
         exec(self.get_code(module.__name__), module.__dict__)

@@ -54,9 +54,13 @@ class _Plain(ast.NodeTransformer):
         node.body = _undocumented(node.body)
         return node
 
-    def visit_Call(self, node: ast.Call) -> ast.Call:
-        """What to do about an error names commands of the package, which a bundle does not have."""
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        """Errors without what to do about them, which names commands of the package that a bundle does not have;
+        and no `vars`, for whose sake the minifier would rename no local of the module.
+        """
         self.generic_visit(node)
+        if ast.unparse(node.func) == "vars":
+            return ast.Attribute(node.args[0], "__dict__", ast.Load())
         if ast.unparse(node.func).endswith("Error"):
             node.keywords = [keyword for keyword in node.keywords if keyword.arg != "fix"]
         return node

@@ -98,6 +98,7 @@ def _world(device: str) -> AbstractContextManager[World]:
 
 def _train(config: Config, code_bytes: int, options: argparse.Namespace, world: World) -> int:
     dataset = open_dataset(options.data)
+    text = HeldOut.of(dataset)  # what is wrong with it is said before ten minutes are spent
     config = _with_bos(config, dataset)
     said: list[str] = []
 
@@ -135,7 +136,7 @@ def _train(config: Config, code_bytes: int, options: argparse.Namespace, world: 
         for line in log.sizes(raw, code_bytes, model, codec):
             say(line)
     world.wait()
-    packed, result = _scored(options.out / MODEL, dataset, options.device, world)
+    packed, result = _scored(options.out / MODEL, dataset, text, options.device, world)
     if world.rank == 0:
         _keep(options.out, packed, result)
         for line in _lines(packed, result):
@@ -145,13 +146,14 @@ def _train(config: Config, code_bytes: int, options: argparse.Namespace, world: 
 
 
 def _score(options: argparse.Namespace, world: World) -> int:
-    packed, result = _scored(options.model, open_dataset(options.data), options.device, world)
+    dataset = open_dataset(options.data)
+    packed, result = _scored(options.model, dataset, HeldOut.of(dataset), options.device, world)
     if world.rank == 0:
         print(*_lines(packed, result), sep="\n", flush=True)
     return 0
 
 
-def _scored(path: Path, dataset: Dataset, device: str, world: World) -> tuple[Packed, Score]:
+def _scored(path: Path, dataset: Dataset, text: HeldOut, device: str, world: World) -> tuple[Packed, Score]:
     """The score of a file by the settings of its config, on the held-out text of a dataset."""
     packed = load_packed(path, device, world)
     if packed.tokenizer.sha256 != dataset.tokenizer.sha256:
@@ -160,7 +162,7 @@ def _scored(path: Path, dataset: Dataset, device: str, world: World) -> tuple[Pa
             where=dataset.folder,
             fix="pass the --data that the model was trained on",
         )
-    return packed, score(packed.backend, HeldOut.of(dataset), resolved(packed.config))
+    return packed, score(packed.backend, text, resolved(packed.config))
 
 
 def resolved(config: Config) -> Settings:
