@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from shop_samples import SEEDS, done
 
-from bytegolf.train.run_ledger import LEDGER
+from bytegolf.train.run_ledger import LEDGER, append
 from cli_samples import call
 
 OTHER = (7, 42)
@@ -120,6 +120,33 @@ def test_the_best_by_text(market: Path) -> None:
     assert row["sd"] == pytest.approx(statistics.stdev(scores.values()))
     assert (row["best_run"], row["best"]) == min(scores.items(), key=lambda item: item[1])
     assert row["without_score"] == 0
+
+
+def test_the_best_names_what_has_no_score_and_what_was_replaced(market: Path, tmp_path: Path) -> None:
+    facts_of = {"config_hash": "c", "config": "tiny", "data": {}}
+    scored = {"bpb": 1.25, "text_sha256": "a" * 64, "score": {"stride": 4}}
+    for seed, events in {
+        1: [("scored", scored)],
+        2: [("finished", {}), ("scored", scored | {"bpb": 1.5, "score": {"stride": 8}})],
+        3: [("interrupted", {})],
+        4: [],
+    }.items():
+        for event, more in [("started", facts_of | {"seed": seed}), *events]:
+            append(tmp_path / f"seed-{seed}", event, **more)
+    append(tmp_path / "seed-1", "started", **facts_of, seed=1)
+    append(tmp_path / "seed-1", "scored", **(scored | {"bpb": 1.75}))
+    append(tmp_path / "seed-1", "scored", **(scored | {"bpb": 2.0, "text_sha256": "b" * 64}))
+    found = facts("runs", "best", "--folder", tmp_path)
+    ((row,), (other,)) = (found["texts"][letter * 64] for letter in "ab")
+    assert (row["mean"], row["seeds"], row["without_score"]) == (1.625, [2, 1], 2)
+    assert (other["mean"], other["seeds"], other["without_score"]) == (2.0, [1], 3)
+    assert found["without_score"] == ["seed-3 (seed 3, interrupted)", "seed-4 (seed 4, no end)"]
+    assert found["replaced"] == ["seed-1 (seed 1, 1.25000)"]
+    assert found["scored_in_several_ways"] == ["a" * 64]
+    shown = done("runs", "best", "--folder", tmp_path).out
+    for said in (*found["without_score"], *found["replaced"], "scored in several ways"):
+        assert said in shown
+    assert facts("runs", "best", "--folder", market / "runs")["without_score"] == []
 
 
 def test_a_ledger_that_was_changed_is_refused_by_name_of_the_line(market: Path, tmp_path: Path) -> None:

@@ -193,6 +193,11 @@ def test_the_command_says_what_the_functions_say() -> None:
     assert test is not None
     assert found["welch"]["p"] == pytest.approx(test.p)
     assert found["pooled"]["p"] == pytest.approx(pooled(arm("pr1626").values, arm("pr1729").values).p)
+    assert (
+        found["margin_bpb"]
+        == margin_bpb("0.005nats", arm("pr1729"))
+        != margin_bpb("0.005nats", arm("pr1626"))
+    )
     assert found["signs"] == {"42": True, "0": True, "1234": True}
     assert any("different tokenizers" in said for said in found["cautions"])
     shown = done("compare", "pr1626", "pr1729").out

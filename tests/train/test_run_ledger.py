@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bytegolf.errors import RunError
+from bytegolf.config.load import with_overrides
+from bytegolf.config.recipe import config_hash
+from bytegolf.data.dataset import Dataset, open_dataset
+from bytegolf.errors import RunError, TrainingDivergedError
 from bytegolf.train.attempts import attempts
+from bytegolf.train.fit import fit
+from bytegolf.train.loop import StepRecord
 from bytegolf.train.run_ledger import HEAD, LEDGER, append, chronicled, noted, read_ledger
+from tiny import tiny_config, tiny_dataset
 
 FACTS = {"config_hash": "c", "seed": 1, "data": {"train_sha256": "d"}}
 
@@ -84,20 +93,34 @@ def test_a_line_that_was_cut_off_in_writing_stops_everything_after_it(tmp_path: 
 
 
 def _many(folder: str, name: str) -> None:
-    for number in range(100):
+    for number in range(200):
         append(Path(folder) / name, "started", number=number)
 
 
-def test_two_writers_at_once_lose_no_line(tmp_path: Path) -> None:
+def test_two_writers_at_once_lose_no_line_and_a_reader_beside_them_sees_no_half(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
     writers = [context.Process(target=_many, args=(str(tmp_path), name)) for name in ("a", "b")]
     for writer in writers:
         writer.start()
+    seen = [0]
+    while any(writer.is_alive() for writer in writers):
+        seen.append(len(read_ledger(tmp_path)))
+        time.sleep(0.001)  # writers wait for readers too
     for writer in writers:
         writer.join()
+    assert seen == sorted(seen)
+    assert len(set(seen)) > 2, "it read while they wrote"
     entries = read_ledger(tmp_path)
     for name in ("a", "b"):
-        assert [entry.facts["number"] for entry in entries if entry.run == name] == list(range(100))
+        assert [entry.facts["number"] for entry in entries if entry.run == name] == list(range(200))
+
+
+def test_a_line_may_be_longer_than_what_is_read_of_the_end(tmp_path: Path) -> None:
+    for size in (70_000, 3, 200_000, 70_000):
+        append(tmp_path / "run", "failed", error="x" * size)
+    assert [len(entry.facts["error"]) for entry in read_ledger(tmp_path)] == [70_000, 3, 200_000, 70_000]
 
 
 def test_how_a_run_ended_is_written_whatever_happens(tmp_path: Path) -> None:
@@ -141,6 +164,78 @@ def test_attempts_are_told_apart(tmp_path: Path) -> None:
     assert (second.outcome, second.replaced, second.end) == ("finished", False, {"steps": 9})
     assert second.packed == {"artifact_sha256": "two"}
     assert second.newest() == {"bpb": 1.5}, "a score stays with the run when it is packed again"
+
+
+def test_a_score_is_found_by_its_text(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    append(run, "started", **FACTS)
+    for text, bpb in (("one", 1.5), ("two", 1.25), ("one", 1.4)):
+        append(run, "scored", bpb=bpb, text_sha256=text)
+    (attempt,) = attempts(read_ledger(tmp_path))
+    assert [(attempt.newest(text) or {}).get("bpb") for text in (None, "one", "two", "three")] == [
+        1.4,
+        1.4,
+        1.25,
+        None,
+    ]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return tiny_dataset(tmp_path_factory.mktemp("data") / "tiny")
+
+
+def outcomes(folder: Path) -> list[tuple[str, str, bool]]:
+    return [(attempt.run, attempt.outcome, attempt.replaced) for attempt in attempts(read_ledger(folder))]
+
+
+class Killed:
+    """A hook that kills its own process in the second step, with no time for last words."""
+
+    def on_step(self, record: StepRecord) -> None:
+        if record.step == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def close(self) -> None:
+        pass
+
+
+def _train_until_killed(data: str, out: str) -> None:
+    fit(tiny_config(), open_dataset(Path(data)), Path(out), device="cpu", hooks=[Killed()])
+
+
+def test_a_run_that_was_killed_stands_without_an_end_until_it_goes_on(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    words = (str(dataset.folder), str(tmp_path / "run"))
+    process = multiprocessing.get_context("spawn").Process(target=_train_until_killed, args=words)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert outcomes(tmp_path) == [("run", "no end", False)]
+    fit(tiny_config(), dataset, tmp_path / "run", device="cpu", resume=True)
+    assert outcomes(tmp_path) == [("run", "finished", False)]
+    (started, *_), config = read_ledger(tmp_path), tiny_config()
+    assert (started.facts["config_hash"], started.facts["seed"]) == (config_hash(config), config.train.seed)
+
+
+def test_a_run_that_diverged_says_why_and_force_leaves_its_lines(dataset: Dataset, tmp_path: Path) -> None:
+    wild = tiny_config("train.optimizers.scalar.lr=1e30", "train.steps=30")
+    with pytest.raises(TrainingDivergedError) as caught:
+        fit(wild, dataset, tmp_path / "run", device="cpu")
+    (attempt,) = attempts(read_ledger(tmp_path))
+    assert (attempt.outcome, attempt.end) == ("failed", {"error": caught.value.rule})
+    fit(tiny_config(), dataset, tmp_path / "run", device="cpu", force=True)
+    assert outcomes(tmp_path) == [("run", "failed", True), ("run", "finished", False)]
+
+
+@given(seed=st.integers(0, 2**32), steps=st.integers(1, 10**6))
+def test_seeds_and_names_are_no_part_of_a_recipe_and_all_else_is(seed: int, steps: int) -> None:
+    config = tiny_config(f"train.steps={steps}")
+    assert config_hash(config) == config_hash(
+        with_overrides(config, [f"train.seed={seed}", "name=x", "about=y"])
+    )
+    assert config_hash(config) != config_hash(with_overrides(config, [f"train.steps={steps + 1}"]))
 
 
 def test_each_line_is_json_on_its_own(tmp_path: Path) -> None:

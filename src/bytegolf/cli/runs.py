@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +34,8 @@ Example: `bytegolf runs show runs/demo`
 BEST_HELP = """The configs with the lowest scores, text by text.
 
 A config's score is the mean over its seeds, each with the newest score of its run. Scores on different texts are
-not ranked together. Runs without a score are counted beside them, so that dropped seeds show.
+not ranked together. Runs that were started and have no score, and runs that others replaced, are named, so that
+dropped seeds show.
 
 Example: `bytegolf runs best`
 """
@@ -125,12 +127,13 @@ def show(run: Path = typer.Argument(help="A run directory."), as_json: bool = JS
 @app.command("best", help=BEST_HELP)
 def best(folder: Path = FOLDER, as_json: bool = JSON) -> dict[str, Any]:
     output = Output(as_json)
-    found = [attempt for attempt in _attempts(folder) if not attempt.replaced]
+    every = _attempts(folder)
+    found = [attempt for attempt in every if not attempt.replaced]
     texts: dict[str, dict[str, list[Attempt]]] = {}
     for attempt in found:
-        if score := attempt.newest():
-            texts.setdefault(score["text_sha256"], {}).setdefault(attempt.recipe, []).append(attempt)
-    ranked = {text: _ranked(configs, found) for text, configs in texts.items()}
+        for text in dict.fromkeys(score["text_sha256"] for score in attempt.scores):
+            texts.setdefault(text, {}).setdefault(attempt.recipe, []).append(attempt)
+    ranked = {text: _ranked(text, configs, found) for text, configs in texts.items()}
     for text, rows in ranked.items():
         output.table(
             ["config", "mean bpb", "sd", "seeds", "unscored", "best run", "bpb"],
@@ -153,16 +156,38 @@ def best(folder: Path = FOLDER, as_json: bool = JSON) -> dict[str, Any]:
         output.show(f"no run of {folder} has a score")
     if any(len(rows) > 1 for rows in ranked.values()):
         output.tell("the best of several is partly luck: `bytegolf compare` says what a difference is worth")
-    result = {"folder": str(folder), "texts": ranked}
+    left = {
+        "without_score": [_named(a, a.outcome) for a in found if not a.scores],
+        "replaced": [
+            _named(a, f"{s['bpb']:.5f}" if (s := a.newest()) else "no score") for a in every if a.replaced
+        ],
+    }
+    for what, names in left.items():
+        if names:
+            output.show(f"{what.replace('_', ' ')}: {', '.join(names)}")
+    mixed = [text for text, configs in texts.items() if len(_ways(text, configs)) > 1]
+    for text in mixed:
+        output.show(f"text {text[:16]} was scored in several ways; `bytegolf runs show RUN` has the settings")
+    result = {"folder": str(folder), "texts": ranked, **left, "scored_in_several_ways": mixed}
     output.finish(result)
     return result
 
 
-def _ranked(configs: dict[str, list[Attempt]], every: Sequence[Attempt]) -> list[dict[str, Any]]:
+def _named(attempt: Attempt, what: str) -> str:
+    return f"{attempt.run} (seed {attempt.seed}, {what})"
+
+
+def _ways(text: str, configs: dict[str, list[Attempt]]) -> set[str]:
+    """The settings of the scores that are ranked."""
+    newest = [attempt.newest(text) or {} for members in configs.values() for attempt in members]
+    return {json.dumps(score.get("score"), sort_keys=True) for score in newest}
+
+
+def _ranked(text: str, configs: dict[str, list[Attempt]], every: Sequence[Attempt]) -> list[dict[str, Any]]:
     """One row a config, the lowest mean first."""
     rows = []
     for recipe, members in configs.items():
-        scores = {attempt.run: float((attempt.newest() or {})["bpb"]) for attempt in members}
+        scores = {attempt.run: float((attempt.newest(text) or {})["bpb"]) for attempt in members}
         first = min(scores, key=scores.__getitem__)
         values = list(scores.values())
         rows.append(
@@ -172,7 +197,7 @@ def _ranked(configs: dict[str, list[Attempt]], every: Sequence[Attempt]) -> list
                 "mean": statistics.fmean(values),
                 "sd": statistics.stdev(values) if len(values) > 1 else None,
                 "seeds": [attempt.seed for attempt in members],
-                "without_score": sum(a.recipe == recipe and not a.scores for a in every),
+                "without_score": sum(a.recipe == recipe and a.newest(text) is None for a in every),
                 "best_run": first,
                 "best": scores[first],
             }

@@ -37,9 +37,10 @@ class Attempt:
     def seed(self) -> int:
         return int(self.facts["seed"])
 
-    def newest(self) -> dict[str, Any] | None:
-        """The last score of any of its files."""
-        return self.scores[-1] if self.scores else None
+    def newest(self, text: str | None = None) -> dict[str, Any] | None:
+        """The last score of any of its files, on any text or on the one with this sha256."""
+        found = [score for score in self.scores if text in (None, score.get("text_sha256"))]
+        return found[-1] if found else None
 
 
 def attempts(entries: Iterable[Entry]) -> list[Attempt]:

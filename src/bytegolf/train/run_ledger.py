@@ -22,7 +22,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -81,6 +81,9 @@ def _last_digest(file: BinaryIO, path: Path) -> str:
         return FIRST
     file.seek(max(0, size - _TAIL))
     end = file.read()
+    if b"\n" not in end[:-1]:  # the last line is longer
+        file.seek(0)
+        end = file.read()
     if not end.endswith(b"\n"):
         raise RunError("the ledger ends in the middle of a line", where=path, fix=_REPAIR)
     return _digest(end[:-1].rpartition(b"\n")[2])
@@ -94,15 +97,28 @@ _REPAIR = "what was written is lost or was changed: move the file away, and a ne
 
 
 def read_ledger(folder: Path) -> list[Entry]:
-    """All lines, checked; none where there is no ledger.
+    """All lines, checked; none where there is no ledger. Where the file system has locks, whoever is writing a
+    line first finishes it, and its note in the run's directory.
 
     Raises RunError, with the number of the line, for one that is no JSON object or does not follow the one before
     it, and when a run directory was noted in a line that is not there.
     """
     path = folder / LEDGER
+    if not path.is_file():
+        _check_heads(folder, path, set())
+        return []
+    with path.open("rb") as file:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_SH)
+        entries = _entries(file.read(), path)
+        _check_heads(folder, path, {entry.digest for entry in entries})
+    return entries
+
+
+def _entries(content: bytes, path: Path) -> list[Entry]:
     entries: list[Entry] = []
     previous = FIRST
-    lines = (path.read_bytes() if path.is_file() else b"").split(b"\n")
+    lines = content.split(b"\n")
     if lines.pop():
         raise RunError(f"line {len(lines) + 1} of the ledger is cut", where=path, fix=_REPAIR)
     for number, line in enumerate(lines, 1):
@@ -112,7 +128,6 @@ def read_ledger(folder: Path) -> list[Entry]:
             raise RunError(f"line {number} of the ledger {what}", where=path, fix=_REPAIR)
         previous = _digest(line)
         entries.append(Entry(number, previous, body.pop("time"), body.pop("run"), body.pop("event"), body))
-    _check_heads(folder, path, {entry.digest for entry in entries})
     return entries
 
 
