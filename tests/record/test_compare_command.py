@@ -54,8 +54,11 @@ def test_two_recipes(market: Path) -> None:
     assert found["gain"] == pytest.approx(statistics.fmean(a) - statistics.fmean(b))
     assert found["config_differences"] == {"train.clip": [1.0, 0.001]}
     assert set(found["signs"]) == {"7", "42"}
-    text = found["a"]
-    assert found["margin_bpb"] == pytest.approx(0.005 * text["targets"] / text["text_bytes"] / math.log(2))
+    (path,) = (market / "runs" / "seed-7" / "results").glob("score-*.json")
+    scored = json.loads(path.read_text())
+    assert found["margin_bpb"] == pytest.approx(0.005 * scored["targets"] / scored["bytes"] / math.log(2))
+    assert (found["a"]["text"], found["a"]["text_bytes"]) == (scored["text_sha256"], scored["bytes"])
+    assert found["cautions"] == []
     assert found["paired"]["gain"] == pytest.approx(found["gain"], abs=1e-9)
     low, high = found["paired"]["interval"]
     assert low <= found["paired"]["gain"] <= high

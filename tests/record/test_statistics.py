@@ -77,6 +77,11 @@ def test_a_prior_pulls_the_spread_towards_itself(a: list[float], b: list[float],
     assert pooled(a[:1], b[:1], prior_sd=prior).se == pytest.approx(prior * math.sqrt(2))
 
 
+def test_scores_without_any_spread_or_gain_show_nothing() -> None:
+    for gain, p in ((0.0, 0.5), (0.1, 0.0), (-0.1, 1.0)):
+        assert pooled([1.0, 1.0], [1.0 - gain, 1.0 - gain], prior_df=0).p == p
+
+
 def test_too_little_is_no_test() -> None:
     assert welch([1.0], [1.0, 1.1]) is None
     assert welch([1.0, 1.0], [1.0, 1.0]) is None

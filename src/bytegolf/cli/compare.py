@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
 HELP = """Compare two recipes by the scores of their seeds.
 
-A and B are each a run directory, several of one config with commas between, or the folder of a record. The gain
-is the mean of A minus the mean of B, in bits per byte of the same text. Four tests are made: Welch's t-test, of
-any gain and of one above --margin, and the same with the spread pooled over both arms and earlier experience,
-which is far steadier with three seeds an arm. --prior-sd says what that experience is: 0.00069 bpb, on 46 degrees
-of freedom, is the spread between seeds of published systems of ten minutes on eight H100s. Small runs on small
-texts spread more: measure it with a few seeds of one config, or say `none` for the spread of these runs alone.
+A and B are each a run directory, several of one config with commas between, the folder of a record (of bytegolf
+or of anybody in the challenge), or a published result by its name: pr1855, for example; an unknown number lists
+those that there are. The gain is the mean of A minus the mean of B, in bits per byte of the same text. Four tests
+are made: Welch's t-test, of any gain and of one above --margin, and the same with the spread pooled over both arms
+and earlier experience, which is far steadier with three seeds an arm. --prior-sd says what that experience is:
+0.00069 bpb, on 46 degrees of freedom, is the spread between seeds of published systems of ten minutes on eight
+H100s. Small runs on small texts spread more: measure it with a few seeds of one config, or say `none` for the
+spread of these runs alone.
 
 Shown are also the 95 % interval, how many runs would show the gain, what differs between the configs, runs of the
 same configs in the ledger that are not in an arm, and the paired bootstrap over the documents of the text.
@@ -27,11 +29,13 @@ same configs in the ledger that are not in an arm, and the paired bootstrap over
 Example: `bytegolf compare runs/a-1,runs/a-2 runs/b-1,runs/b-2`
 
 Example: `bytegolf compare runs/old runs/new --margin 0.005nats`
+
+Example: `bytegolf compare pr1736 pr1769` (an accepted record that is the same recipe with other seeds)
 """
 
 
 def command(
-    a: str = typer.Argument(help="Run directories with commas between, or a record."),
+    a: str = typer.Argument(help="Run directories with commas between, a record, or a name like pr1855."),
     b: str = typer.Argument(help="The same, of what may be better."),
     margin: str = typer.Option("0.005nats", help="A gain that counts: in nats per token, or in bpb."),
     prior_sd: str = typer.Option("0.00069", help="Spread between seeds by experience, in bpb, or none."),
@@ -43,17 +47,17 @@ def command(
     ),
     as_json: bool = JSON,
 ) -> dict[str, Any]:
-    from bytegolf.record.comparison import arm, compare, conclusions, margin_bpb
+    from bytegolf.record.comparison import arm, cautions, compare, conclusions, margin_bpb
 
     output = Output(as_json)
     left, right = arm(a, text), arm(b, text)
     prior = _prior(prior_sd, prior_df, left, right)
-    found = compare(left, right, margin_bpb(margin, left), prior, alpha, power)
-    sentences = conclusions(found, alpha, power)
+    found = compare(left, right, margin_bpb(margin, right), prior, alpha, power)
+    careful, sentences = cautions(left, right, margin), conclusions(found, alpha, power)
     _show(output, found, margin)
-    for sentence in sentences:
+    for sentence in (*careful, *sentences):
         output.show(sentence)
-    result = found.to_json() | {"conclusions": sentences}
+    result = found.to_json() | {"cautions": careful, "conclusions": sentences}
     output.finish(result)
     return result
 
@@ -80,11 +84,21 @@ def _prior(words: str, df: float, a: Arm, b: Arm) -> tuple[float, float]:
 
 
 def _show(output: Output, found: Comparison, margin: str) -> None:
+    from bytegolf.record.comparison import shown_text
+
     output.table(
-        ["", "runs", "mean bpb", "sd", "scores by seed"],
+        ["", "runs", "mean bpb", "sd"],
         [_row("A", found.a), _row("B", found.b)],
     )
-    output.show(f"text {found.a.text_sha256[:16]}, {found.a.text_bytes:,} bytes")
+    output.show()
+    for name, side in (("A", found.a), ("B", found.b)):
+        scores = ", ".join(f"{seed}: {score:.5f}" for seed, score in side.scores.items())
+        output.show(f"{name} by seed  {scores}")
+    size = "" if found.a.text_bytes is None else f", {found.a.text_bytes:,} bytes"
+    output.show(f"{shown_text(found.a)}{size}")
+    for name, side in (("A", found.a), ("B", found.b)):
+        for remark in side.remarks:
+            output.show(f"{name}: {remark}")
     output.show()
     output.table(
         ["B gains", "t", "df", "p", "95 % interval of the gain"],
@@ -97,7 +111,10 @@ def _show(output: Output, found: Comparison, margin: str) -> None:
     )
     output.show()
     if found.signs:
-        output.show(f"seeds of both: B is lower in {sum(found.signs.values())} of {len(found.signs)}")
+        signs = ", ".join(
+            f"{seed}: {'lower' if lower else 'not lower'}" for seed, lower in found.signs.items()
+        )
+        output.show(f"B by seeds of both: {signs}")
     output.show(f"a true gain of {found.detectable:.5f} bpb would be found by so many runs")
     for name, side in (("A", found.a), ("B", found.b)):
         for other in side.others:
@@ -108,8 +125,7 @@ def _show(output: Output, found: Comparison, margin: str) -> None:
 
 
 def _row(name: str, side: Arm) -> list[str]:
-    scores = ", ".join(f"{seed}: {score:.5f}" for seed, score in side.scores.items())
-    return [f"{name}  {side.name}", str(len(side.scores)), f"{side.mean:.5f}", _spread(side.sd), scores]
+    return [f"{name}  {side.name}", str(len(side.scores)), f"{side.mean:.5f}", _spread(side.sd)]
 
 
 def _spread(sd: float | None) -> str:

@@ -18,6 +18,7 @@ from bytegolf.config.recipe import config_hash, differences
 from bytegolf.config.schema import Config
 from bytegolf.errors import ConfigError, RunError
 from bytegolf.record.evidence import SeedResult, gather
+from bytegolf.record.published import Published, named, of_folder
 from bytegolf.record.statistics import (
     Paired,
     Test,
@@ -36,18 +37,26 @@ from bytegolf.train.run_ledger import read_ledger
 
 @dataclass(frozen=True)
 class Arm:
-    """One side. scores: seed -> bits per byte. documents: nats of each document, mean over the runs, and its
-    bytes. others: runs of the same config in the ledger that are not in the arm, as "name (seed, score)".
+    """One side. scores: seed -> bits per byte. text: the sha256 of what was scored, or of published results its
+    name. bytes_per_token: of that text, by the tokenizer of this arm; None where nobody says. recipe: the same for
+    two arms of one config, "" where it is not known. documents: nats of each document, mean over the runs, and its
+    bytes. others: runs of the same config in the ledger that are not in the arm, as "name (seed, score)". remarks:
+    what a reader has to know. track: of the challenge, for published results. not_valid: why its scores count for
+    nothing.
     """
 
     name: str
     scores: dict[int, float]
-    text_sha256: str
-    text_bytes: int
-    targets: int
+    text: str
+    text_bytes: int | None
+    bytes_per_token: float | None
+    recipe: str = ""
     config: Config | None = None
     documents: tuple[NDArray[np.float64], NDArray[np.int64]] | None = None
     others: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    track: str = ""
+    not_valid: str | None = None
 
     @property
     def values(self) -> list[float]:
@@ -67,15 +76,21 @@ class Arm:
             "scores": {str(seed): score for seed, score in self.scores.items()},
             "mean": self.mean,
             "sd": self.sd,
-            "text_sha256": self.text_sha256,
+            "text": self.text,
             "text_bytes": self.text_bytes,
-            "targets": self.targets,
+            "bytes_per_token": self.bytes_per_token,
             "others": list(self.others),
+            "remarks": list(self.remarks),
+            "not_valid": self.not_valid,
         }
 
 
 def arm(words: str, text: str | None = None) -> Arm:
-    """A record's folder, or run directories with commas between. Raises UserError for anything else."""
+    """A published result by its name, the folder of a record, or run directories with commas between. Raises
+    UserError for anything else.
+    """
+    if (result := named(words)) is not None:
+        return _of_published(result)
     path = Path(words)
     if (path / JSON).is_file():
         return _of_record(path)
@@ -86,25 +101,43 @@ def arm(words: str, text: str | None = None) -> Arm:
         {result.seed: result.bpb for result in results},
         first["text_sha256"],
         first["bytes"],
-        first["targets"],
+        first["bytes"] / first["targets"],
+        config_hash(results[0].run.config),
         results[0].run.config,
         _documents(results),
         tuple(_others(results)),
     )
 
 
+def _of_published(result: Published) -> Arm:
+    return Arm(
+        result.name,
+        result.scores,
+        result.text,
+        None,
+        result.bytes_per_token,
+        result.recipe,
+        remarks=result.remarks,
+        track=result.track,
+        not_valid=result.not_valid,
+    )
+
+
 def _of_record(path: Path) -> Arm:
     try:
         facts = json.loads((path / JSON).read_text(encoding="utf-8"))
+        if "bytegolf" not in facts:
+            return _of_published(of_folder(path))
         about = facts["bytegolf"]
         scores = {int(seed): float(result["val_bpb"]) for seed, result in facts["seed_results"].items()}
-        text = (str(about["text_sha256"]), int(about["text_bytes"]), int(about["targets"]))
+        n_bytes, targets = int(about["text_bytes"]), int(about["targets"])
+        known = (str(about["text_sha256"]), n_bytes, n_bytes / targets, str(about["config_hash"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError("not the record of bytegolf", got=repr(error), where=path / JSON) from None
     if not scores:
         raise RunError("a record has the results of its seeds", where=path / JSON)
     others = tuple(f"{name}: {why}" for name, why in about.get("left_out", {}).items())
-    return Arm(str(path), scores, *text, others=others)
+    return Arm(str(path), scores, *known, others=others)
 
 
 def _documents(results: Sequence[SeedResult]) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
@@ -138,9 +171,9 @@ def _others(results: Sequence[SeedResult]) -> list[str]:
     return found
 
 
-def margin_bpb(words: str, text: Arm) -> float:
+def margin_bpb(words: str, side: Arm) -> float:
     """`0.005nats` (per token, as the challenge's rule counts) or `0.003bpb`, in bits per byte of the text:
-    nats * targets / (ln 2 * bytes). Raises ConfigError.
+    nats / (ln 2 * bytes per token), by the tokenizer of the arm. Raises ConfigError.
     """
     found = re.fullmatch(r"(\d*\.?\d+)\s*(nats|bpb)", words.strip())
     if found is None:
@@ -151,7 +184,34 @@ def margin_bpb(words: str, text: Arm) -> float:
             fix="for example --margin 0.005nats",
         )
     value = float(found[1])
-    return value if found[2] == "bpb" else value * text.targets / (math.log(2) * text.text_bytes)
+    if found[2] == "bpb":
+        return value
+    if side.bytes_per_token is None:
+        raise ConfigError(
+            "a margin per token needs to know how many bytes a token has",
+            got=f"{words} for {side.name}, which does not say it",
+            where="--margin",
+            fix="give it in bits per byte, for example --margin 0.002bpb",
+        )
+    return value / (math.log(2) * side.bytes_per_token)
+
+
+def cautions(a: Arm, b: Arm, margin: str) -> list[str]:
+    """What stands against the figures, or makes the arms less alike than two recipes on one machine."""
+    invalid = [(name, side.not_valid) for name, side in (("A", a), ("B", b)) if side.not_valid]
+    found = [f"{name} is NOT VALID, and nothing is shown about it: {why}." for name, why in invalid]
+    if margin.strip().endswith("nats") and None not in (a.bytes_per_token, b.bytes_per_token):
+        of_a, of_b = margin_bpb(margin, a), margin_bpb(margin, b)
+        if abs(of_a / of_b - 1) > 1e-3:
+            found.append(
+                f"The arms have different tokenizers: {margin} a token are {of_a:.5f} bpb with the one of A and "
+                f"{of_b:.5f} bpb with the one of B; that of B counts here."
+            )
+    if a.track and b.track and a.track != b.track:
+        found.append(f"The arms are of different tracks, {a.track} and {b.track}: other limits on computing.")
+    if a.track or b.track:
+        found.append("Published figures are their authors' and were not reproduced here.")
+    return found
 
 
 @dataclass(frozen=True)
@@ -207,11 +267,12 @@ def compare(
     """prior: standard deviation and degrees of freedom of earlier experience; left out where the runs spread so
     much that an F-test of level alpha says it is about something else. Raises RunError for two texts.
     """
-    if a.text_sha256 != b.text_sha256:
+    if a.text != b.text:
+        own = not (a.track and b.track)
         raise RunError(
             "scores on different texts cannot be compared",
-            got=f"text {a.text_sha256[:16]} of {a.name}, {b.text_sha256[:16]} of {b.name}",
-            fix="score both on one text; --text SHA chooses among several",
+            got=f"{shown_text(a)} of {a.name}, {shown_text(b)} of {b.name}",
+            fix="score both on one text; --text SHA chooses among several" if own else None,
         )
     doubt = unexplained(a.values, b.values, *prior)
     prior = prior if doubt >= alpha else (1.0, 0.0)  # 0 degrees of freedom: no experience
@@ -219,7 +280,8 @@ def compare(
     sd = found.se / math.sqrt(1 / len(a.values) + 1 / len(b.values))
     paired = None
     if a.documents is not None and b.documents is not None:
-        paired = paired_bootstrap(a.documents[0], b.documents[0], a.documents[1])
+        (nats_a, n_bytes), (nats_b, same) = a.documents, b.documents
+        paired = paired_bootstrap(nats_a, nats_b, n_bytes) if np.array_equal(n_bytes, same) else None
     return Comparison(
         a,
         b,
@@ -230,11 +292,24 @@ def compare(
         pooled(a.values, b.values, margin, *prior),
         sd,
         paired,
-        differences(a.config, b.config) if a.config is not None and b.config is not None else None,
+        _changed(a, b),
         runs_needed(found.gain - margin, sd, alpha, power),
         detectable(len(a.values), len(b.values), sd, alpha, power),
         doubt,
     )
+
+
+def shown_text(side: Arm) -> str:
+    """The beginning of a sha256, or a name."""
+    digest = re.fullmatch("[0-9a-f]{64}", side.text)
+    return f"text {side.text[:16]}" if digest else side.text
+
+
+def _changed(a: Arm, b: Arm) -> dict[str, tuple[Any, Any]] | None:
+    """What differs between the configs; nothing for one recipe; None where nobody knows."""
+    if a.config is not None and b.config is not None:
+        return differences(a.config, b.config)
+    return {} if a.recipe and a.recipe == b.recipe else None
 
 
 def conclusions(found: Comparison, alpha: float, power: float) -> list[str]:

@@ -83,7 +83,8 @@ def pooled(
 
 def _test(a: Sequence[float], b: Sequence[float], margin: float, se: float, df: float) -> Test:
     gain = statistics.fmean(a) - statistics.fmean(b)
-    t = (gain - margin) / se if se else math.copysign(math.inf, gain - margin)
+    above = gain - margin
+    t = above / se if se else math.copysign(math.inf, above) if above else 0.0
     return Test(gain, margin, se, df, t, float(stats.t.sf(t, df)))
 
 
