@@ -77,7 +77,7 @@ def test_two_ctrl_c_end_at_once(lab: Lab, here: Path) -> None:
     assert json.loads(out)["error"]["rule"] == "interrupted"
     assert "Traceback" not in err
     left = {path.name for path in (here / "run").iterdir()}
-    assert left == {"config.toml", "tokenizer.bin", "started.json", "metrics.jsonl"}
+    assert left == {"config.toml", "tokenizer.bin", "started.json", "metrics.jsonl", "ledger.json"}
     assert call("pack", "run").code == 2
 
 

@@ -19,6 +19,7 @@ from bytegolf.train.run_dir import (
     TOKENIZER,
     WEIGHTS,
     MetricsFile,
+    clear_unfinished,
     create_run,
     finish_run,
     open_run,
@@ -208,3 +209,10 @@ def test_a_full_disk_is_a_run_error_and_leaves_nothing_half_written(tmp_path: Pa
 
 def test_every_refusal_is_a_user_error() -> None:
     assert issubclass(RunError, UserError)
+
+
+def test_what_a_killed_writer_left_is_cleared_and_nothing_else(tmp_path: Path) -> None:
+    for name in (".metrics.jsonl.123.tmp", "metrics.jsonl", "notes.tmp"):
+        (tmp_path / name).write_text("x")
+    clear_unfinished(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.jsonl", "notes.tmp"]

@@ -35,6 +35,7 @@ from bytegolf.train.run_dir import (
     MetricsFile,
     Run,
     Started,
+    clear_unfinished,
     create_run,
     finish_run,
     open_run,
@@ -203,6 +204,7 @@ def _warm_up(
 def _go_on(out: Path, checkpoints: Checkpoints, start: Done, announce: Callable[[str], None]) -> None:
     """Make the directory what it was at the checkpoint. run.json goes: the run is under way again."""
     (out / SUMMARY).unlink(missing_ok=True)
+    clear_unfinished(out)
     resume_metrics(out / METRICS, start.steps)
     checkpoints.clear_leftovers()
     announce(

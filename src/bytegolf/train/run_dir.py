@@ -154,6 +154,12 @@ def unfinished_run(path: Path) -> tuple[Config, Started]:
         raise RunError(f"the run directory is damaged: {error}", where=path) from None
 
 
+def clear_unfinished(path: Path) -> None:
+    """Remove what processes that were killed in the middle of writing a file left in a run directory."""
+    for left in path.glob(".*.tmp"):
+        left.unlink(missing_ok=True)
+
+
 def resume_metrics(path: Path, steps: int) -> None:
     """Keep the lines of metrics.jsonl up to a step. What was written later is going to be written again."""
     with _explained(path):
