@@ -236,7 +236,7 @@ def test_loading_installed_packages_is_no_work_and_loading_its_own_modules_is(tm
     case = written(tmp_path, "if inside: import golf_own_module")
     case = case_of(case.in_clean_room["spec"], texts(2), files=[tmp_path / "golf_own_module.py"])
     figures = run(CHECKS, "T10", case).figures
-    assert 0 < figures["importing_packages"] <= figures["building"] - 0.3
+    assert 0 < figures["importing_packages"] <= figures["building"] - 0.2  # of 0.3 that its own module sleeps
 
 
 @pytest.mark.parametrize(("seconds", "status"), [(1.0, "fail"), (1e9, "pass")])
