@@ -64,11 +64,11 @@ def command(
     from bytegolf.artifact.ledger import ledger
     from bytegolf.train.export import with_pack_overrides
     from bytegolf.train.results import run_of
-    from bytegolf.train.run_dir import open_run
+    from bytegolf.train.run_dir import MODEL, open_run
     from bytegolf.train.run_ledger import noted
 
     output = Output(as_json)
-    path = out or run / "model.golf"
+    path = out or run / MODEL
     _check_options(path, budget, fit, data, calibration_tokens)
     opened = open_run(run)
     limit = budget if fit is None else fit

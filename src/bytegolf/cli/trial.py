@@ -15,9 +15,9 @@ def run_trial(job: Job) -> dict[str, Any]:
 
     options: data, device, cache, log, checkpoint_every, unpacked: score the weights before packing too.
     """
-    from bytegolf.train.run_dir import STARTED
+    from bytegolf.train.run_dir import MODEL, STARTED
 
-    options, artifact = job.options, job.run / "model.golf"
+    options, artifact = job.options, job.run / MODEL
     common = ["--data", options["data"], "--device", options["device"]]
     common += ["--cache", options["cache"]] if options["cache"] else []
     training = [*common, "--checkpoint-every", str(options["checkpoint_every"])]

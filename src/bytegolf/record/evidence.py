@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -14,25 +13,19 @@ from bytegolf.artifact.ledger import Ledger, ledger
 from bytegolf.config.recipe import differences
 from bytegolf.errors import ConfigError, RunError
 from bytegolf.model_file import open_model
-from bytegolf.train.results import Scoring, kept, scorings
-from bytegolf.train.run_dir import Run, open_run
-
-MODEL = "model.golf"
+from bytegolf.train.results import Scoring, Standing, as_configured, scorings, standing
+from bytegolf.train.run_dir import MODEL, Run, open_run
 
 
 @dataclass(frozen=True)
 class SeedResult:
-    """A run that was trained, packed and scored. spent: the bytes of its file; scored: what `score` said of it.
-
-    proof, verdict: what `prove` and `verify` said of the same file, where they were asked.
-    """
+    """A run that was trained, packed and scored. spent: the bytes of its file; scored: what `score` said of it."""
 
     run: Run
     spent: Ledger
     artifact_sha256: str
     scored: dict[str, Any]
-    proof: dict[str, Any] | None
-    verdict: dict[str, Any] | None
+    standing: Standing
 
     @property
     def seed(self) -> int:
@@ -58,13 +51,6 @@ class SeedResult:
         if self.unpacked_bpb is None:
             return None
         return self.unpacked_bpb * math.log(2) * float(self.scored["bytes"]) / float(self.scored["targets"])
-
-    @property
-    def proof_state(self) -> str:
-        """The strongest that is known of the file: "proven", "examined", or "scored"."""
-        if self.proof is not None and self.proof["proven"]:
-            return "proven"
-        return "examined" if self.verdict is not None and self.verdict["verdict"] == "pass" else "scored"
 
 
 def gather(paths: Sequence[Path], text: str | None = None) -> list[SeedResult]:
@@ -108,23 +94,17 @@ def _result(path: Path, text: str | None) -> SeedResult:
     if not artifact.is_file():
         raise RunError("the run is not packed", got=str(path), fix=f"bytegolf pack {path}")
     file = open_model(artifact)
-    digest = hashlib.sha256(artifact.read_bytes()).hexdigest()
-    about = {name: kept(path, name) for name in ("proof", "verify")}
-    proof = about["proof"] if about["proof"] and about["proof"]["model"]["sha256"] == digest else None
-    verdict = about["verify"] if about["verify"] and about["verify"]["artifact_sha256"] == digest else None
-    scoring = _scoring(run, digest, text)
-    return SeedResult(run, ledger(file.artifact), digest, scoring.facts, proof, verdict)
+    scoring = _scoring(run, file.sha256, text)
+    return SeedResult(run, ledger(file.artifact), file.sha256, scoring.facts, standing(path, file.sha256))
 
 
 def _scoring(run: Run, digest: str, text: str | None) -> Scoring:
     """The one scoring of this file by the settings of its config."""
-    wanted = run.config.score
-    wanted = wanted.model_copy(update={"context": wanted.context or run.config.model.context})
     found = [
         scoring
         for scoring in scorings(run.path)
         if scoring.facts["artifact_sha256"] == digest
-        and scoring.facts["score"] == wanted.model_dump(mode="json")
+        and as_configured(run.config, scoring)
         and scoring.facts["text_sha256"].startswith(text or "")
     ]
     if not found:

@@ -36,9 +36,8 @@ from bytegolf.score.packed import Packed, load_packed
 from bytegolf.train.export import export
 from bytegolf.train.fit import described, fit
 from bytegolf.train.results import keep_scoring
-from bytegolf.train.run_dir import WEIGHTS
+from bytegolf.train.run_dir import MODEL, WEIGHTS
 
-MODEL = "model.golf"
 Say = Callable[[str], None]
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bytegolf.config.schema import Config
 from bytegolf.errors import RunError
 from bytegolf.files import write_atomically
 from bytegolf.train.run_dir import SUMMARY
@@ -36,6 +37,38 @@ class Scoring:
     path: Path
     facts: dict[str, Any]
     arrays: dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What was found out about one packed file beside its score. proof: results/proof.json, verdict:
+    results/verify.json; None where they are of another file or were never made.
+    """
+
+    proof: dict[str, Any] | None
+    verdict: dict[str, Any] | None
+
+    @property
+    def state(self) -> str:
+        """The strongest that is known: "proven", "examined", or "scored"."""
+        if self.proof is not None and self.proof["proven"]:
+            return "proven"
+        return "examined" if self.verdict is not None and self.verdict["verdict"] == "pass" else "scored"
+
+
+def standing(run: Path, artifact_sha256: str) -> Standing:
+    """Of the file with this digest. Raises RunError for a damaged result."""
+    proof, verdict = kept(run, "proof"), kept(run, "verify")
+    return Standing(
+        proof if proof and proof["model"]["sha256"] == artifact_sha256 else None,
+        verdict if verdict and verdict["artifact_sha256"] == artifact_sha256 else None,
+    )
+
+
+def as_configured(config: Config, scoring: Scoring) -> bool:
+    """Whether a file was scored in the way its config says; a context of 0 there is that of the model."""
+    wanted = config.score.model_copy(update={"context": config.score.context or config.model.context})
+    return bool(scoring.facts["score"] == wanted.model_dump(mode="json"))
 
 
 def run_of(artifact: Path) -> Path | None:

@@ -3,6 +3,7 @@
 config.toml  tokenizer.bin  started.json  metrics.jsonl  checkpoints/  weights.safetensors  run.json
 
 The first three are there from the start, the checkpoints until training is complete, the last two at the end.
+model.golf and results/ are what was made of it afterwards.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from bytegolf.model.backend import Floats
 from bytegolf.train.loop import StepRecord
 from bytegolf.train.tracking import Tracking
 
-CONFIG, METRICS, WEIGHTS, TOKENIZER, STARTED, SUMMARY, CHECKPOINTS = (
+CONFIG, METRICS, WEIGHTS, TOKENIZER, STARTED, SUMMARY, CHECKPOINTS, MODEL = (
     "config.toml",
     "metrics.jsonl",
     "weights.safetensors",
@@ -32,6 +33,7 @@ CONFIG, METRICS, WEIGHTS, TOKENIZER, STARTED, SUMMARY, CHECKPOINTS = (
     "started.json",
     "run.json",
     "checkpoints",
+    "model.golf",
 )
 
 
