@@ -112,7 +112,7 @@ def _finish(
                 "" if r.unpacked_bpb is None else f"{r.unpacked_bpb:.5f}",
                 f"{r.spent.total:,}",
                 f"{r.run.summary['steps']:,}",
-                r.standing.state,
+                r.state,
             ]
             for r in results
         ],

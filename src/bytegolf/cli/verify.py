@@ -83,7 +83,7 @@ def command(
         for finding in run:
             findings.append(finding)
             _show(output, finding)
-    return _finish(output, case, findings, artifact)
+    return _finish(output, case, findings, artifact if not check else None)
 
 
 def _of_artifact(
@@ -182,6 +182,7 @@ def _show(output: Output, finding: Finding) -> None:
 
 
 def _finish(output: Output, case: Case, findings: list[Finding], artifact: Path | None) -> dict[str, Any]:
+    """artifact: the file whose run keeps the result; some checks alone are no examination to keep."""
     from bytegolf.train.results import keep
 
     counts = {status: sum(f.status == status for f in findings) for status in ("pass", "fail", "not run")}
@@ -202,7 +203,8 @@ def _finish(output: Output, case: Case, findings: list[Finding], artifact: Path 
         "checks": [finding.to_json() for finding in findings],
     }
     if artifact is not None:
-        kept = result | {"artifact_sha256": hashlib.sha256(artifact.read_bytes()).hexdigest()}
+        digest = hashlib.sha256(artifact.read_bytes()).hexdigest()
+        kept = result | {"artifact_sha256": digest, "score": (case.in_clean_room or {})["score"]}
         keep_beside(artifact, output, lambda run: keep(run, "verify", kept))
     output.finish(result)
     return result

@@ -32,6 +32,11 @@ class SeedResult:
         return self.run.config.train.seed
 
     @property
+    def state(self) -> str:
+        """The strongest that is known of the score: "proven", "examined", or "scored"."""
+        return self.standing.state(self.scored)
+
+    @property
     def bpb(self) -> float:
         return float(self.scored["bpb"])
 

@@ -185,7 +185,7 @@ def submission(
 
 def weakest(results: Sequence[SeedResult]) -> str:
     """What can be said of all files: the proof state of the one that was looked at least."""
-    return min((result.standing.state for result in results), key=PROOFS.index)
+    return min((result.state for result in results), key=PROOFS.index)
 
 
 def _of_seed(result: SeedResult) -> dict[str, Any]:
@@ -198,7 +198,7 @@ def _of_seed(result: SeedResult) -> dict[str, Any]:
         "eval_seconds": result.scored["seconds"],
         "bytes_model": result.spent.total,
         "artifact_sha256": result.artifact_sha256,
-        "proof": result.standing.state,
+        "proof": result.state,
     }
 
 

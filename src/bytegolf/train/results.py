@@ -2,7 +2,7 @@
 
 results/score-ID.json   what `bytegolf score --json` says, for one packed file, one text, one way to score
 results/score-ID.npz    where its bits went: the arrays of score.breakdown.Breakdown, by their names
-results/verify.json     what the referee found, newest
+results/verify.json     what the referee found with all of its checks, newest
 results/proof.json      the proof by decoding, newest
 """
 
@@ -48,12 +48,18 @@ class Standing:
     proof: dict[str, Any] | None
     verdict: dict[str, Any] | None
 
-    @property
-    def state(self) -> str:
-        """The strongest that is known: "proven", "examined", or "scored"."""
-        if self.proof is not None and self.proof["proven"]:
+    def state(self, scored: Mapping[str, Any]) -> str:
+        """The strongest that is known of a score of the file: "proven", "examined", or "scored".
+
+        scored: what `score` said. A proof is about the score of the same text by the same settings, a verdict
+        about that by the same settings.
+        """
+        proof, verdict, settings = self.proof, self.verdict, scored["score"]
+        same_text = proof is not None and proof["text"]["sha256"] == scored["text_sha256"]
+        if proof is not None and proof["proven"] and same_text and proof["score"] == settings:
             return "proven"
-        return "examined" if self.verdict is not None and self.verdict["verdict"] == "pass" else "scored"
+        examined = verdict is not None and verdict["verdict"] == "pass" and verdict.get("score") == settings
+        return "examined" if examined else "scored"
 
 
 def standing(run: Path, artifact_sha256: str) -> Standing:
