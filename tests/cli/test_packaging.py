@@ -62,7 +62,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
         names = set(wheel.namelist())
     package = {
         path.relative_to(ROOT / "src").as_posix()
-        for pattern in ("*.py", "*.toml", "*.json", "*.j2", "py.typed")
+        for pattern in ("*.py", "*.toml", "*.json", "*.j2", "*.js", "py.typed")
         for path in (ROOT / "src" / "bytegolf").rglob(pattern)
     }
     assert "bytegolf/presets/pocket.toml" in package

@@ -29,6 +29,7 @@ from bytegolf.cli import (
     presets,
     prove,
     record,
+    report,
     runs,
     score,
     sweep,
@@ -66,6 +67,7 @@ app.command("pack", help=pack.HELP)(pack.command)
 app.command("score", help=score.HELP)(score.command)
 app.command("verify", help=verify.HELP)(verify.command)
 app.command("prove", help=prove.HELP)(prove.command)
+app.command("report", help=report.HELP)(report.command)
 app.command("compare", help=compare.HELP)(compare.command)
 app.command("record", help=record.HELP)(record.command)
 app.command("compress", help=compress.HELP)(compress.command)
