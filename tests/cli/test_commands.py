@@ -149,7 +149,9 @@ def test_the_demo_is_made_of_the_public_commands_and_leaves_a_summary(lab: Lab, 
     assert summary["train_seconds"] >= 1
     assert all(bpb is None or bpb > 0 for bpb in summary["baselines"].values())
     shown = [line.split()[2] for line in answer.err.splitlines() if line.startswith("$ bytegolf ")]
-    assert shown == ["train", "pack", "score", "generate"], "a dataset folder needs no build"
+    assert shown == ["train", "pack", "score", "generate", "report"], "a dataset folder needs no build"
+    assert "report: runs/small/report.html" in answer.err.splitlines()[-1]
+    assert (here / summary["report"]).read_text().startswith("<!DOCTYPE html>")
 
 
 def test_a_named_corpus_is_built_once_with_a_word_of_notice(lab: Lab, here: Path) -> None:

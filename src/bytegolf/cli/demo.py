@@ -16,8 +16,8 @@ from bytegolf.cli.output import JSON, Output
 
 HELP = """Run the main job end to end, printing each command.
 
-It builds data from text that every machine has, trains, packs, scores and generates; about five minutes on two
-CPU cores.
+It builds data from text that every machine has, trains, packs, scores, generates, and writes a page about it all;
+about five minutes on two CPU cores.
 
 Example: `bytegolf demo`
 
@@ -47,6 +47,7 @@ def command(
     packed = _step(output, ["pack", str(out)])
     scored = _step(output, ["score", str(artifact), *text])
     _step(output, ["generate", str(artifact), "--prompt", PROMPT])
+    reported = _step(output, ["report", str(out)])
     summary = {
         "artifact_bytes": packed["total"],
         "bpb": scored["bpb"],
@@ -55,12 +56,14 @@ def command(
         "bytes": scored["bytes"],
         "train_seconds": trained["seconds"],
         "baselines": {name: row.get("bpb") for name, row in scored["baselines"].items()},
+        "report": reported["report"],
     }
     from bytegolf.files import write_atomically
 
     path = out / "summary.json"
     write_atomically(path, (json.dumps(summary, indent=2) + "\n").encode())
     output.show(f"\nsummary: {path}")
+    output.show(f"report: {reported['report']}  (open it in a browser)")
     output.finish(summary)
     return summary
 
