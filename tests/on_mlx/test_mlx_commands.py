@@ -185,3 +185,19 @@ def test_under_torchrun_mlx_is_refused(run: Path) -> None:
     )
     assert done.returncode == 2
     assert "the backend mlx trains and scores in one process" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_sweep_runs_on_it(data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("optuna", reason="optuna is not installed: no sweep on MLX")
+    overrides = "\n".join(f"{key} = {json.dumps(value)}" for key, value in SMALL.items())
+    (tmp_path / "clip.toml").write_text(
+        f'base = "pr342-mlx"\nshrink = true\nseeds = [1]\nbudget = {{ steps = 2 }}\ndata = "{data}"\n'
+        f"[grid]\ntrain.clip = [0.5]\n[overrides]\n{overrides}\n",
+        encoding="utf-8",
+    )
+    words = ("sweep", tmp_path / "clip.toml", "--out", tmp_path / "sweep", "--backend", "mlx", "--json")
+    found = told(call(*words))
+    assert [row["state"] for row in found["trials"]] == ["done"] * 2
+    for path in (tmp_path / "sweep").rglob(SUMMARY):
+        assert json.loads(path.read_text())["backend"] == "mlx"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from bytegolf.cli import datasets
-from bytegolf.cli.backends import DEVICE
+from bytegolf.cli.backends import BACKEND, DEVICE, Place, choose
 from bytegolf.cli.output import CACHE, JSON, Output
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def command(
         None, min=0.0, help="Seconds all runs may take together: none begins that would not end in time."
     ),
     workers: int = typer.Option(1, min=1, help="How many runs at a time, on this machine."),
+    backend: str = BACKEND,
     device: str = DEVICE,
     show: bool = typer.Option(False, "--show", help="Train nothing; show what there is so far."),
     cache: Path | None = CACHE,
@@ -64,8 +65,9 @@ def command(
     if show:
         queue = Queue(folder)
     else:
+        place = choose(output, backend, device)
         queue = _opened(output, spec, read, folder, cache)
-        options = _options(read, spec, device, cache)
+        options = _options(read, spec, place, cache)
         total = read.seconds_total if seconds_total is None else seconds_total
         ended = _work(output, queue, read, options, total, workers)
     objective = queue.about["spec"]["objective"]
@@ -128,11 +130,12 @@ class _Quiet(Output):
         pass
 
 
-def _options(spec: Spec, where: Path, device: str, cache: Path | None) -> dict[str, Any]:
+def _options(spec: Spec, where: Path, place: Place, cache: Path | None) -> dict[str, Any]:
     """What cli/trial.py is told."""
     return {
         "data": _data(spec, where),
-        "device": device,
+        "backend": place.backend,
+        "device": place.device,
         "cache": None if cache is None else str(cache),
         "log": list(spec.log),
         "checkpoint_every": spec.checkpoint_every,

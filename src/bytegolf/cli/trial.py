@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 def run_trial(job: Job) -> dict[str, Any]:
     """The facts of a trial; `bpb` is None when training was interrupted. Goes on with what the run directory has.
 
-    options: data, device, cache, log, checkpoint_every, unpacked: score the weights before packing too.
+    options: data, backend, device, cache, log, checkpoint_every, unpacked: score the weights before packing too.
     """
     from bytegolf.train.run_dir import MODEL, STARTED
 
     options, artifact = job.options, job.run / MODEL
-    common = ["--data", options["data"], "--device", options["device"]]
+    common = ["--data", options["data"], "--backend", options["backend"], "--device", options["device"]]
     common += ["--cache", options["cache"]] if options["cache"] else []
     training = [*common, "--checkpoint-every", str(options["checkpoint_every"])]
     for name in options["log"]:
