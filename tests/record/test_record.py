@@ -13,7 +13,9 @@ import pytest
 from challenge_parser import parse
 from shop_samples import CREDITS, SEEDS, done
 
+from bytegolf.record import challenge_log
 from cli_samples import Answer, call
+from tiny import tiny_config
 
 
 @pytest.fixture
@@ -73,6 +75,25 @@ def test_its_logs_are_read_by_a_parser_that_knows_nothing_of_us(record: Path) ->
         assert log["val_loss"] == pytest.approx(own["val_loss"], abs=1e-8)
         assert log["code_bytes"] == facts["bytes_code"]
         assert log["model_bytes"] == own["bytes_model"]
+
+
+@pytest.mark.parametrize(
+    ("below", "every", "snapshots"), [(0.5, 5, 10), (0.5, 60, 1), (0.001, 7, 0), (1.0, 1, 99)]
+)
+def test_the_log_tells_of_an_average_where_the_published_script_would(
+    below: float, every: int, snapshots: int
+) -> None:
+    """After step i, counted from 1, PR 162 takes a snapshot when scale < start_frac and i % swa_every == 0."""
+    config = tiny_config(f"train.averaging={{kind='swa', below={below}, every={every}}}")
+    log = challenge_log.Snapshots(config)
+    scales = [1 - i / 100 for i in range(100)]
+    lines = [line for i, scale in enumerate(scales, 1) for line in log.after(i, scale)]
+    taken = [i for i, scale in enumerate(scales, 1) if scale < below and i % every == 0]
+    assert len(taken) == log.count == snapshots
+    assert lines == [f"swa:start step:{i}" for i in taken[:1]]
+    ended = list(challenge_log.after_training(config, 100, 1.0, 1 << 20, log))
+    applied = [f"swa:applying averaged {snapshots} checkpoints"] if snapshots > 1 else []
+    assert ended[ended.index("peak memory allocated: 1 MiB") + 1 :] == applied
 
 
 def numbers(value: object) -> set[str]:

@@ -12,7 +12,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from bytegolf.config.schema import Config
+from bytegolf.config.schema import Config, Swa
+from bytegolf.model.averaging import least_snapshots, takes_snapshot
 from bytegolf.train.loop import StepRecord
 
 EVERY = 50  # steps between two lines, after the first ten
@@ -72,11 +73,32 @@ def _time(step: int, seconds: float) -> str:
     return f"train_time:{1000 * seconds:.0f}ms step_avg:{1000 * seconds / max(step, 1):.2f}ms"
 
 
-def after_training(config: Config, steps: int, seconds: float, peak_bytes: int) -> Iterator[str]:
+class Snapshots:
+    """The lines about an average of snapshots (SWA): where it began, and of how many it is."""
+
+    def __init__(self, config: Config) -> None:
+        self.config, self.count = config.train.averaging, 0
+
+    def after(self, step: int, multiplier: float) -> Iterator[str]:
+        """step counts from 1; multiplier: of the learning rate in it."""
+        if isinstance(self.config, Swa) and takes_snapshot(self.config, multiplier, step - 1):
+            self.count += 1
+            if self.count == 1:
+                yield f"swa:start step:{step}"
+
+    def applied(self) -> Iterator[str]:
+        if isinstance(self.config, Swa) and self.count >= least_snapshots(self.config):
+            yield f"swa:applying averaged {self.count} checkpoints"
+
+
+def after_training(
+    config: Config, steps: int, seconds: float, peak_bytes: int, snapshots: Snapshots
+) -> Iterator[str]:
     if config.train.seconds is not None:
         time = f"train_time:{1000 * seconds:.0f}ms"
         yield f"stopping_early: wallclock_cap {time} step:{steps}/{iterations(config)}"
     yield f"peak memory allocated: {peak_bytes // MIB} MiB"
+    yield from snapshots.applied()
 
 
 def sizes(raw_bytes: int, code_bytes: int, model_bytes: int, codec: str) -> Iterator[str]:
@@ -116,13 +138,15 @@ class LiveLog:
     """A hook of the training loop that says the lines of its steps."""
 
     def __init__(self, config: Config, say: Callable[[str], None]) -> None:
-        self.total, self.say = iterations(config), say
+        self.total, self.say, self.snapshots = iterations(config), say, Snapshots(config)
         self.last: StepRecord | None = None
 
     def on_step(self, record: StepRecord) -> None:
         self.last = record
         if wanted(record.step):
             self.say(step_line(record.step, self.total, record.loss, record.seconds))
+        for line in self.snapshots.after(record.step, record.lr_multiplier):
+            self.say(line)
 
     def close(self) -> None:
         if self.last is not None and not wanted(self.last.step):

@@ -124,7 +124,9 @@ def _train(config: Config, code_bytes: int, options: argparse.Namespace, world: 
     if run.summary["interrupted"]:
         return 130
     peak = live.last.peak_bytes if live.last is not None else 0
-    for line in log.after_training(config, run.summary["steps"], run.summary["seconds"], peak):
+    for line in log.after_training(
+        config, run.summary["steps"], run.summary["seconds"], peak, live.snapshots
+    ):
         say(line)
     if world.rank == 0:
         artifact = export(run, config)
