@@ -176,7 +176,8 @@ def test_the_commands_make_the_same_run_again(whole: Path, tmp_path: Path, page:
     assert again
     lines = again[1].splitlines()
     assert [line.split()[1] for line in lines] == ["train", "pack", "score", "verify", "prove"]
-    for line in lines[:2]:
+    assert all(f"{whole}-again" in line for line in lines)
+    for line in lines[:3]:
         words = line.replace(f"{whole}-again", str(tmp_path / "again")).split()[1:]
         assert call(*words).code == 0, line
     before, after = (open_model(run / "model.golf").artifact for run in (whole, tmp_path / "again"))

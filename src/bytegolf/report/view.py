@@ -7,6 +7,7 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from bytegolf.report.drawing import Picture
 from bytegolf.report.facts import Facts
 from bytegolf.report.passage import Passage, readable
 from bytegolf.train.results import as_configured
+from bytegolf.train.run_dir import CONFIG, MODEL
 
 _EXTREMES = 5  # documents at either end
 _BEGINS = 72  # letters of a document that tell it from others
@@ -205,20 +207,26 @@ class View:
 
     @property
     def commands(self) -> dict[str, str]:
-        """What makes the same run again, by command."""
+        """What to ask of the packed file, by command."""
+        return self._asking(self.facts.run.path)
+
+    @property
+    def again(self) -> list[str]:
+        """The commands that make the same run again, beside this one."""
         run = self.facts.run
-        again = shlex.quote(str(run.path) + "-again")
-        data, model = self._data(), shlex.quote(str(run.path / "model.golf"))
+        there = run.path.with_name(f"{run.path.name}-again")
         backend = "" if run.summary["backend"] == "torch" else f" --backend {run.summary['backend']}"
         overrides = "".join(f" -o {shlex.quote(one)}" for one in self.pack_differs)
-        way = self._way_options()
-        return {
-            "train": f"bytegolf train {shlex.quote(str(run.path / 'config.toml'))}{data} --out {again}{backend}",
-            "pack": f"bytegolf pack {again}{overrides}",
-            "score": f"bytegolf score {model}{data}{way}",
-            "verify": f"bytegolf verify {model}{data}{way}",
-            "prove": f"bytegolf prove {model}{data}{way}",
-        }
+        config, out = shlex.quote(str(run.path / CONFIG)), shlex.quote(str(there))
+        return [
+            f"bytegolf train {config}{self._data()} --out {out}{backend}",
+            f"bytegolf pack {out}{overrides}",
+            *self._asking(there).values(),
+        ]
+
+    def _asking(self, run: Path) -> dict[str, str]:
+        model, rest = shlex.quote(str(run / MODEL)), self._data() + self._way_options()
+        return {name: f"bytegolf {name} {model}{rest}" for name in ("score", "verify", "prove")}
 
     def _data(self) -> str:
         data = self.facts.run.summary["data"]
