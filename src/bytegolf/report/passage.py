@@ -72,7 +72,7 @@ def read_passage(
     The document is read as `settings` say, from its own beginning on: what a stream would carry over from the
     documents before is not there. None when no document has a byte. Cost: at most 2,048 tokens and the passage.
     """
-    counts = tokenizer.byte_counts(text.tokens)
+    counts = tokenizer.byte_counts(text.tokens) if text.counts is None else text.counts
     document = _median(text, counts, document_bpb)
     start, stop = [*text.starts, len(text.tokens)][document : document + 2]
     ids, sizes = text.tokens[start:stop].astype(np.int64), counts[start:stop].astype(np.int64)
