@@ -263,9 +263,24 @@ def test_several_runs_are_compared(run: Path, tmp_path: Path) -> None:
 def test_scores_of_different_texts_are_not_compared(run: Path) -> None:
     for path in (run.parent / "plain" / "results").glob("score-*.json"):
         edit(path, {"text_sha256": "0" * 64})
+    edit(
+        run / "run.json",
+        {"data": json.loads((run / "run.json").read_text())["data"] | {"tokenizer_sha256": "0"}},
+    )
     page = report(run, run.parent / "plain", "--no-passage", "-o", run / "both.html")
+    assert "the losses are per token of different tokenizers" in page.text("runs")
     assert "Not comparable: the runs are scored on different texts" in page.text("runs")
     assert "another text" in page.text("r1-bits")
+
+
+def test_runs_of_one_name_are_told_apart(run: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(run, tmp_path / "others" / run.name)
+    page = report(run, other, "--no-passage", "-o", tmp_path / "both.html")
+    assert f"<title>{run} and {other} · bytegolf</title>" in page.source
+    assert page.text("r1-run").startswith(str(other))
+    tried = page.text("tried")
+    assert str(other.parent) in tried, "each folder has a ledger of its own"
+    assert "lines are missing" in tried, "a copied run notes a line of the ledger that it came from"
 
 
 @pytest.mark.parametrize(

@@ -50,20 +50,21 @@ def command(
 
     output = Output(as_json)
     paths = list({path.resolve(): path for path in runs}.values())
+    names = _names(paths)
     place = choose(output, backend, device) if passage else None
     views = []
     with output.progress("report") as show:
         for number, path in enumerate(paths):
 
-            def tell(stage: str, share: float, number: int = number, name: str = path.name) -> None:
-                show((number + share) / len(paths), f"{name}: {stage}")
+            def tell(stage: str, share: float, number: int = number) -> None:
+                show((number + share) / len(paths), f"{names[number]}: {stage}")
 
-            facts = gather(path, lambda stage: tell(stage, 0.1))
+            facts = gather(path, names[number], lambda stage: tell(stage, 0.1))
             tell("reading a passage", 0.4)
             strip = _strip(facts, place) if place else Strip(gone="Left out by --no-passage.")
             key = f"r{number}-" if len(paths) > 1 else ""
             views.append(view_of(key, facts, strip, lambda stage: tell(stage, 0.7)))
-        page = render(views, title or _named([view.facts.name for view in views])).encode()
+        page = render(views, title or _named(names)).encode()
     target = out or (paths[0] / NAME if len(paths) == 1 else Path(NAME))
     target.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(target, page)
@@ -71,6 +72,12 @@ def command(
     result = {"report": str(target), "bytes": len(page), "runs": [os.fspath(path) for path in paths]}
     output.finish(result)
     return result
+
+
+def _names(paths: list[Path]) -> list[str]:
+    """The folders' own names; for folders of one name as much of their paths as was given."""
+    short = [path.resolve().name for path in paths]
+    return [str(path) if short.count(name) > 1 else name for path, name in zip(paths, short, strict=True)]
 
 
 def _named(names: list[str]) -> str:

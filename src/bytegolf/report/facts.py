@@ -100,8 +100,8 @@ class Facts:
             return np.asarray(arrays["document_nats"] / (math.log(2) * arrays["document_bytes"]))
 
 
-def gather(path: Path, tell: Callable[[str], None] = lambda line: None) -> Facts:
-    """Read a run directory. `tell` gets what is being done.
+def gather(path: Path, name: str, tell: Callable[[str], None] = lambda line: None) -> Facts:
+    """Read a run directory. name: what the page calls it. `tell` gets what is being done.
 
     Raises RunError when it is not the directory of a finished run, or something in it is damaged.
     """
@@ -115,7 +115,7 @@ def gather(path: Path, tell: Callable[[str], None] = lambda line: None) -> Facts
     text, text_gone = _text(run, known[0] if known else None)
     return Facts(
         run=run,
-        name=path.resolve().name,
+        name=name,
         recipe=config_hash(run.config),
         steps=_columns(path / METRICS, _STEP_KEYS),
         validations=_columns(path / VALIDATION, _VALIDATION_KEYS),

@@ -82,7 +82,7 @@ def tried(every: Sequence[Facts]) -> list[Tried]:
     """What the ledgers beside the runs know, one entry a folder."""
     found = []
     for folder in dict.fromkeys(facts.run.path.resolve().parent for facts in every):
-        here = {facts.name for facts in every if facts.run.path.resolve().parent == folder}
+        here = {path.name for facts in every if (path := facts.run.path.resolve()).parent == folder}
         recipes = {facts.recipe for facts in every}
         begun, damage = ledger_of(folder)
         newest = {id(attempt) for attempt in begun[-_MOST_TRIED:]}
@@ -116,13 +116,15 @@ def _attempt(attempt: Attempt, shown: set[str]) -> dict[str, Any]:
 
 
 def _apart(every: Sequence[Facts]) -> list[str]:
-    """Why scores of these runs cannot be compared."""
+    """Why scores or losses of these runs cannot be compared."""
     scored = [facts.scoring.facts for facts in every if facts.scoring]
     found = []
     if len({facts["text_sha256"] for facts in scored}) > 1:
         found.append("the runs are scored on different texts")
     if len({json.dumps(facts["score"], sort_keys=True) for facts in scored}) > 1:
         found.append("the runs are scored in different ways")
+    if len({facts.run.summary["data"]["tokenizer_sha256"] for facts in every}) > 1:
+        found.append("the losses are per token of different tokenizers")
     return found
 
 
