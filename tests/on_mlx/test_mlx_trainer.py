@@ -92,11 +92,11 @@ def test_compiled_or_not_twenty_steps_are_the_same_and_the_weights_move() -> Non
 PARTS = {
     "train.micro_rows=1": [1] * 6,
     "train.micro_rows=3": [3, 3],
-    "train.micro_tokens=70": [4, 2],
-    "train.micro_tokens=16": [1] * 6,
-    "train.micro_tokens=1000": [6],
-    "train={micro_rows=3, micro_tokens=32}": [2, 2, 2],
-    "train={micro_rows=2, micro_tokens=80}": [2, 2, 2],
+    "train.microbatch_tokens=70": [4, 2],
+    "train.microbatch_tokens=16": [1] * 6,
+    "train.microbatch_tokens=1000": [6],
+    "train={micro_rows=3, microbatch_tokens=32}": [2, 2, 2],
+    "train={micro_rows=2, microbatch_tokens=80}": [2, 2, 2],
 }
 
 
@@ -143,8 +143,8 @@ def _flat(override: str) -> list[str]:
 
 
 def test_fewer_tokens_than_a_row_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"train.micro_tokens 15 is less than one row of 16 tokens"):
-        tiny_config("train.micro_tokens=15")
+    with pytest.raises(ConfigError, match=r"train.microbatch_tokens 15 is less than one row of 16 tokens"):
+        tiny_config("train.microbatch_tokens=15")
 
 
 @pytest.mark.parametrize("averaging", ["none", "swa", "ema"])

@@ -223,8 +223,8 @@ class Train(Frozen):
     """One training run. Exactly one of `seconds`, `steps`, `tokens` is the budget.
 
     rows: sequences a step, so a step is rows * model.context tokens. micro_rows: how many of them go through the
-    network at a time (0 = all); it divides rows and changes memory, not the result. micro_tokens: the same as a
-    bound on tokens, for whole rows (0 = none); where both are set the smaller number of rows counts.
+    network at a time (0 = all); it divides rows and changes memory, not the result. microbatch_tokens: the same as
+    a bound on tokens, for whole rows (0 = none); where both are set the smaller number of rows counts.
     order: which tokens each step takes, as in data.loader: "shuffled", "strided" (for data of any size) or
     "published" (as they come). optimizers: one optimizer per role of the manifest. clip: global L2 norm of the
     gradient, 0 = off. precision: `auto` lets a short probe choose. compile: torch.compile; `auto` on CUDA alone.
@@ -237,7 +237,7 @@ class Train(Frozen):
     tokens: int | None = Field(None, ge=1)
     rows: int = Field(ge=1)
     micro_rows: int = Field(0, ge=0)
-    micro_tokens: int = Field(0, ge=0)
+    microbatch_tokens: int = Field(0, ge=0)
     order: Literal["shuffled", "strided", "published"] = "shuffled"
     seed: int = Field(1337, ge=0, lt=1 << 64)
     optimizers: dict[Role, Optimizer]
@@ -259,7 +259,7 @@ class Train(Frozen):
 
     def rows_at_a_time(self, rows: int, context: int) -> int:
         """How many of the `rows` rows of a step, of `context` tokens each, go through the network together."""
-        bounds = (self.micro_rows, self.micro_tokens // context)
+        bounds = (self.micro_rows, self.microbatch_tokens // context)
         return min([rows, *(bound for bound in bounds if bound)])
 
 
@@ -355,7 +355,7 @@ class Config(Frozen):
 
     @model_validator(mode="after")
     def _a_row_fits(self) -> Config:
-        tokens, context = self.train.micro_tokens, self.model.context
+        tokens, context = self.train.microbatch_tokens, self.model.context
         if 0 < tokens < context:
-            raise ValueError(f"train.micro_tokens {tokens} is less than one row of {context} tokens")
+            raise ValueError(f"train.microbatch_tokens {tokens} is less than one row of {context} tokens")
         return self

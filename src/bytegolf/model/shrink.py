@@ -33,7 +33,7 @@ def shrunk(config: Config) -> Config:
         mixer.narrowed(ratio).model_dump(mode="json") for mixer in model.embed.mixers
     ]
     shorter = {key: value for key, value in tree["train"].items() if key not in ("seconds", "tokens")}
-    whole_steps = {"steps": STEPS, "rows": min(train.rows, ROWS), "micro_rows": 0, "micro_tokens": 0}
+    whole_steps = {"steps": STEPS, "rows": min(train.rows, ROWS), "micro_rows": 0, "microbatch_tokens": 0}
     tree["train"] = shorter | whole_steps | {"order": "shuffled"}
     for optimizer in tree["train"]["optimizers"].values():
         if "momentum_warmup_steps" in optimizer:

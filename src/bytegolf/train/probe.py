@@ -56,7 +56,7 @@ def probe(
     backend: Backend = registry.lookup("backend", library)(config.model, device=device)
     backend.load(_any_weights(config))
     trainer = backend.trainer(
-        config.train.model_copy(update={"compile": False, "micro_rows": 0, "micro_tokens": 0})
+        config.train.model_copy(update={"compile": False, "micro_rows": 0, "microbatch_tokens": 0})
     )
     announce(f"timing a few steps on {backend.device}, about {limit:.0f} s ...")
     begun = time.perf_counter()
