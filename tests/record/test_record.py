@@ -96,6 +96,25 @@ def test_the_log_tells_of_an_average_where_the_published_script_would(
     assert ended[ended.index("peak memory allocated: 1 MiB") + 1 :] == applied
 
 
+@pytest.mark.parametrize(
+    ("override", "processes", "accumulated"),
+    [
+        ("train.micro_rows=2", 1, 3),
+        ("train.micro_rows=2", 3, 1),
+        ("train.microbatch_tokens=32", 1, 3),
+        ("train.microbatch_tokens=32", 2, 2),
+        ("train={micro_rows=3, microbatch_tokens=16}", 1, 6),
+        ("train.micro_rows=0", 1, 1),
+    ],
+)
+def test_the_log_counts_the_pieces_of_a_step(override: str, processes: int, accumulated: int) -> None:
+    config = tiny_config("train.rows=6", override)
+    data = {"tokenizer_kind": "bpe", "name": "tiny", "train_shards": 1, "val_tokens": 1}
+    log = parse("\n".join(challenge_log.opening(config, 1, processes, data)))
+    assert (config.model.context, log["world_size"]) == (16, processes)
+    assert log["grad_accum_steps"] == accumulated
+
+
 def numbers(value: object) -> set[str]:
     """A figure as a reader may find it: as it is, with separators, cut to some decimals."""
     if isinstance(value, dict):

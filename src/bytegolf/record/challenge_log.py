@@ -33,7 +33,7 @@ def opening(config: Config, parameters: int, processes: int, data: Mapping[str, 
     """What is trained on what; data: as in run.json."""
     train, attention = config.train, config.model.attention
     rows = math.ceil(train.rows / processes)
-    accumulated = math.ceil(rows / (train.micro_rows or rows))
+    accumulated = math.ceil(rows / train.rows_at_a_time(rows, config.model.context))
     lr = {role: optimizer.lr for role, optimizer in train.optimizers.items()}
     tied = config.model.head.kind == "tied"
     yield f"val_bpb:enabled tokenizer_kind={data['tokenizer_kind']} tokenizer_path=tokenizer.bin"
