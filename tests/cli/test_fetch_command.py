@@ -14,6 +14,7 @@ from bytegolf.data.piece_bytes import Export
 from bytegolf.errors import DataError
 from bytegolf.score import held_out
 from bytegolf.score.held_out import HeldOut
+from bytegolf.train.results import standing
 from cli_samples import PRESET, VOCAB, Answer, call
 from fakes.hub import FakeHub
 from fakes.toy_fineweb import REPO, toy_hub
@@ -85,6 +86,17 @@ def test_the_model_writes_compresses_and_is_proven(made: Path, tmp_path: Path) -
     proven = call("prove", model, "--text", text, "--json")
     assert proven.code == 0, proven.err
     assert json.loads(proven.out)["verdict"] == "pass"
+
+
+def test_what_is_proven_is_what_was_scored(made: Path) -> None:
+    """The text that ends with a whole row: its score is called proven only if the proof is about that text."""
+    model = made / "run/model.golf"
+    words = ("--data", made / "data", "--json")
+    scored, proof = (json.loads(call(name, model, *words).out) for name in ("score", "prove"))
+    assert proof["text"]["sha256"] == scored["text_sha256"]
+    assert proof["text"]["bytes"] == scored["bytes"] < len(open_dataset(made / "data").text("val"))
+    assert proof["bpb"]["float"] == pytest.approx(scored["bpb"], rel=1e-3)
+    assert standing(made / "run", scored["artifact_sha256"]).state(scored) == "proven"
 
 
 def test_the_referee_has_no_training_text_and_says_so(made: Path) -> None:

@@ -218,19 +218,37 @@ def test_what_is_missing_is_named_and_the_rest_is_shown(
 
 
 def test_a_score_is_called_proven_only_by_a_proof_of_that_score(run: Path) -> None:
-    scored = {"text_sha256": "t", "score": {"stride": 1}}
-    proof = {"proven": True, "text": {"sha256": "t"}, "score": {"stride": 1}}
-    verdict = {"verdict": "pass", "score": {"stride": 1}}
+    way, other = ({"stride": stride, "adaptation": {"kind": "none"}} for stride in (1, 2))
+    learning = {"stride": 1, "adaptation": {"kind": "sgd"}}
+    scored = {"text_sha256": "t", "score": way, "bpb": 1.2}
+    proof = {"proven": True, "text": {"sha256": "t"}, "score": way, "bpb": {"float": 1.2001}}
+    verdict = {"verdict": "pass", "score": way}
     assert Standing(proof, None).state(scored) == "proven"
     assert Standing(proof | {"proven": False}, verdict).state(scored) == "examined"
     assert Standing(proof | {"text": {"sha256": "u"}}, verdict).state(scored) == "examined"
-    assert Standing(proof | {"score": {"stride": 2}}, verdict | {"verdict": "fail"}).state(scored) == "scored"
-    assert Standing(None, verdict | {"score": {"stride": 2}}).state(scored) == "scored"
+    assert Standing(proof | {"bpb": {"float": 1.21}}, verdict).state(scored) == "examined"
+    assert Standing(proof | {"score": other}, verdict | {"verdict": "fail"}).state(scored) == "scored"
+    assert Standing(proof | {"score": learning}, None).state(scored | {"score": learning}) == "scored"
+    assert Standing(None, verdict | {"score": other}).state(scored) == "scored"
     edit(run / "results" / "proof.json", {"text": {"sha256": "0" * 64, "bytes": 1, "documents": 1}})
     page = report(run, "--no-passage")
     assert "Examined by the referee" in page.text("headline")
     assert "Proven" not in page.text("headline")
     assert "another text" in page.text("referee")
+
+
+def test_nobody_is_asked_to_prove_a_score_that_has_no_exact_form(run: Path) -> None:
+    """Test-time training: there is a proof of the same file and text, but it is of other bits."""
+    way = json.loads((run / "results" / "verify.json").read_text())["score"]
+    for path in (run / "results").glob("*.json"):
+        if json.loads(path.read_text())["score"] == way:
+            edit(path, {"score": way | {"adaptation": {"kind": "sgd", "lr": 0.01}}})
+        else:
+            path.unlink()
+    page = report(run, "--no-passage")
+    assert "since test-time training has no exact form" in page.text("headline")
+    assert "bytegolf prove" not in page.text("headline")
+    assert "which the coder goes without" in page.text("referee")
 
 
 def test_faults_come_before_everything_else(run: Path) -> None:

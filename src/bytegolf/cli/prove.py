@@ -103,9 +103,9 @@ def _claim(
 ) -> Claim:
     from bytegolf.artifact.format import load_bytes
     from bytegolf.cli.score import check_same_tokenizer
-    from bytegolf.cli.verify import raw_documents
     from bytegolf.coding.container import DEFAULT_BLOCK
     from bytegolf.errors import DataError
+    from bytegolf.score.held_out import HeldOut
     from bytegolf.score.packed import load_packed
     from bytegolf.verify.proof import Claim
 
@@ -115,7 +115,7 @@ def _claim(
     if text is None:
         dataset = datasets.find_or_build(output, data, packed.config.model.vocab_size, cache)
         check_same_tokenizer(packed, dataset, model)
-        documents = raw_documents(dataset, "val")
+        documents = HeldOut.of(dataset).documents()
     else:
         try:
             documents = [text.read_bytes()]

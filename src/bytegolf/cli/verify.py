@@ -96,6 +96,7 @@ def _of_artifact(
     options: dict[str, Any],
 ) -> Case:
     from bytegolf.cli.score import check_same_tokenizer
+    from bytegolf.score.held_out import HeldOut
     from bytegolf.score.packed import load_packed
     from bytegolf.verify.check import Case
     from bytegolf.verify.packed import PackedSubject
@@ -107,7 +108,7 @@ def _of_artifact(
     output.tell(f"{artifact}: {configs.described(settings)}, on {packed.backend.device}")
     return Case(
         PackedSubject(packed, settings, artifact),
-        raw_documents(dataset, "val"),
+        HeldOut.of(dataset).documents(),
         train=_training(output, dataset),
         files=[artifact],
         budget=packed.config.pack.budget or None,
@@ -129,6 +130,7 @@ def _artifact_spec(artifact: Path, place: Place, settings: Score) -> dict[str, A
 def _of_predictor(
     output: Output, spec: str, files: list[Path], data: str, cache: Path | None, options: dict[str, Any]
 ) -> Case:
+    from bytegolf.score.held_out import HeldOut
     from bytegolf.verify.check import Case
     from bytegolf.verify.foreign import load_predictor, rebuild
     from bytegolf.verify.subject import ForeignSubject
@@ -139,7 +141,7 @@ def _of_predictor(
     output.tell(f"{spec}: {form} form, {subject.vocab_size:,} symbols")
     return Case(
         subject,
-        raw_documents(dataset, "val"),
+        HeldOut.of(dataset).documents(),
         train=_training(output, dataset),
         files=files,
         in_clean_room=rebuild(spec),
@@ -152,23 +154,19 @@ def _training(output: Output, dataset: Dataset) -> list[bytes] | None:
     if dataset.manifest.splits.train.sha256 is None:
         output.tell("training shards were fetched as tokens: T8 is not run, and T14 knows no training text")
         return None
-    return raw_documents(dataset, "train")
-
-
-def raw_documents(dataset: Dataset, split: Any) -> list[bytes]:
-    """The raw text of a split, document by document."""
-    return [dataset.tokenizer.decode(document) for document in dataset.documents(split)]
+    return [dataset.tokenizer.decode(document) for document in dataset.documents("train")]
 
 
 def _completed(case: Case, budget: int | None, hidden: Path | None) -> Case:
     from dataclasses import replace
 
     from bytegolf.data.dataset import open_dataset
+    from bytegolf.score.held_out import HeldOut
 
     if budget is not None:
         case = replace(case, budget=budget)
     if hidden is not None:
-        case = replace(case, hidden=raw_documents(open_dataset(hidden), "val"))
+        case = replace(case, hidden=HeldOut.of(open_dataset(hidden)).documents())
     return case
 
 

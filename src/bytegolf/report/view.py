@@ -97,6 +97,11 @@ class View:
         return self.state == "proven"
 
     @property
+    def learns(self) -> bool:
+        """Whether the score is with test-time training."""
+        return self.facts.settings.adaptation.kind != "none"
+
+    @property
     def tally(self) -> str:
         """`15 passed, 1 not run`."""
         assert self.facts.standing is not None

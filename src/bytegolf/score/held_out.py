@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +63,17 @@ class HeldOut:
         if dataset.manifest.origin is None:
             return replace(cls.of_text(tokens, starts, raw), counts=counts)
         return cls._published(tokens, starts, raw, counts)
+
+    def documents(self) -> list[bytes]:
+        """The raw text of each document; the last is the beginning of one where the text ends with a whole row.
+
+        Raises DataError when the bytes of single tokens are not known.
+        """
+        if self.raw is None or self.counts is None:
+            raise DataError("the text of single documents is not known", got="a stream of tokens")
+        ends = np.concatenate(([0], np.cumsum(self.counts, dtype=np.int64)))
+        bounds = ends[[*self.starts, len(self.tokens)]].tolist()
+        return [self.raw[begin:end] for begin, end in pairwise(bounds)]
 
     @classmethod
     def _published(

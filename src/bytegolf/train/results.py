@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from bytegolf.files import write_atomically
 from bytegolf.train.run_dir import SUMMARY
 
 RESULTS = "results"
+_SAME_COST = 1e-3  # relative: two backends agree far better, other tokens of the same text do not
 _SAME = ("artifact_sha256", "text_sha256", "score")  # what makes two scorings the same one
 
 
@@ -51,15 +53,25 @@ class Standing:
     def state(self, scored: Mapping[str, Any]) -> str:
         """The strongest that is known of a score of the file: "proven", "examined", or "scored".
 
-        scored: what `score` said. A proof is about the score of the same text by the same settings, a verdict
-        about that by the same settings.
+        scored: what `score` said. A verdict is about the score by the same settings.
         """
-        proof, verdict, settings = self.proof, self.verdict, scored["score"]
-        same_text = proof is not None and proof["text"]["sha256"] == scored["text_sha256"]
-        if proof is not None and proof["proven"] and same_text and proof["score"] == settings:
+        if self.proof is not None and self.proof["proven"] and _is_about(self.proof, scored):
             return "proven"
-        examined = verdict is not None and verdict["verdict"] == "pass" and verdict.get("score") == settings
-        return "examined" if examined else "scored"
+        verdict = self.verdict or {}
+        passed = verdict.get("verdict") == "pass" and verdict.get("score") == scored["score"]
+        return "examined" if passed else "scored"
+
+
+def _is_about(proof: Mapping[str, Any], scored: Mapping[str, Any]) -> bool:
+    """Whether what was coded is what was scored: the same text, read in the same way, at the same cost in float.
+
+    The costs differ where the text was split into other tokens than the coder's. The coder goes without test-time
+    training, so a score with it is never what was coded.
+    """
+    way = scored["score"]
+    same_text = proof["text"]["sha256"] == scored["text_sha256"]
+    same_way = proof["score"] == way and way["adaptation"]["kind"] == "none"
+    return same_text and same_way and math.isclose(proof["bpb"]["float"], scored["bpb"], rel_tol=_SAME_COST)
 
 
 def standing(run: Path, artifact_sha256: str) -> Standing:
