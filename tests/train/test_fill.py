@@ -112,11 +112,16 @@ def test_pruning_comes_first(run: Run, packed: Callable[..., Filled]) -> None:
     assert zeros.mean() >= 0.5
 
 
-def test_more_bytes_lose_less(packed: Callable[..., Filled]) -> None:
-    cost = [f.nats_after - f.nats_before for f in map(packed, (8000, 11_000, 16_000, 30_000))]
-    noise = 1e-3  # of the gradient, which training has not brought to zero
+def test_more_bytes_lose_less(run: Run, packed: Callable[..., Filled]) -> None:
+    filled = [packed(budget) for budget in (8000, 11_000, 16_000, 30_000)]
+    cost = [f.nats_after - f.nats_before for f in filled]
+    noise = 0.01  # of the gradient, which training has not brought to zero; up to 0.006 over twelve seeds
     assert all(more <= less + noise for less, more in pairwise(cost))
-    assert 1 > cost[0] > cost[-1] + noise
+    assert 1 > cost[0] > 0.01
+    assert abs(cost[-1]) < 2e-3
+    before = run.weights()
+    apart = [sum(np.square(w - before[n]).sum() for n, w in f.artifact.weights().items()) for f in filled]
+    assert all(more < less / 1.2 for less, more in pairwise(apart))
 
 
 def test_a_budget_out_of_reach_is_refused_before_measuring_and_says_what_would_do(
