@@ -11,7 +11,7 @@ import pytest
 from bytegolf.data.piece_bytes import PieceBytes
 from bytegolf.data.shards import write_shard
 from bytegolf.errors import DataError
-from bytegolf.score.held_out import HeldOut
+from bytegolf.score.held_out import HeldOut, raw_documents
 from tiny import tiny_dataset
 
 # Ids: unknown, BOS, a blank, "ab", blank + "c", byte 0xE2.
@@ -36,7 +36,9 @@ def test_the_held_out_text_of_a_dataset_is_checked_before_it_is_a_denominator(tm
     assert (text.raw, text.n_bytes, text.sha256) == (dataset.text("val"), entry.bytes, entry.sha256)
     assert [text.tokens[start] for start in text.starts] == [0] * entry.documents
     assert len(text.tokens) == text.n_bytes + len(text.starts)
-    assert text.documents() == [dataset.tokenizer.decode(document) for document in dataset.documents("val")]
+    assert raw_documents(text) == [
+        dataset.tokenizer.decode(document) for document in dataset.documents("val")
+    ]
     for wrong in ({"bytes": entry.bytes + 1}, {"sha256": "0" * 64}, {"documents": 1}):
         splits = dataset.manifest.splits.model_copy(update={"val": entry.model_copy(update=wrong)})
         changed = replace(dataset, manifest=dataset.manifest.model_copy(update={"splits": splits}))

@@ -105,7 +105,7 @@ def _claim(
     from bytegolf.cli.score import check_same_tokenizer
     from bytegolf.coding.container import DEFAULT_BLOCK
     from bytegolf.errors import DataError
-    from bytegolf.score.held_out import HeldOut
+    from bytegolf.score.held_out import HeldOut, raw_documents
     from bytegolf.score.packed import load_packed
     from bytegolf.verify.proof import Claim
 
@@ -115,7 +115,7 @@ def _claim(
     if text is None:
         dataset = datasets.find_or_build(output, data, packed.config.model.vocab_size, cache)
         check_same_tokenizer(packed, dataset, model)
-        documents = HeldOut.of(dataset).documents()
+        documents = raw_documents(HeldOut.of(dataset))
     else:
         try:
             documents = [text.read_bytes()]

@@ -96,7 +96,7 @@ def _of_artifact(
     options: dict[str, Any],
 ) -> Case:
     from bytegolf.cli.score import check_same_tokenizer
-    from bytegolf.score.held_out import HeldOut
+    from bytegolf.score.held_out import HeldOut, raw_documents
     from bytegolf.score.packed import load_packed
     from bytegolf.verify.check import Case
     from bytegolf.verify.packed import PackedSubject
@@ -108,7 +108,7 @@ def _of_artifact(
     output.tell(f"{artifact}: {configs.described(settings)}, on {packed.backend.device}")
     return Case(
         PackedSubject(packed, settings, artifact),
-        HeldOut.of(dataset).documents(),
+        raw_documents(HeldOut.of(dataset)),
         train=_training(output, dataset),
         files=[artifact],
         budget=packed.config.pack.budget or None,
@@ -130,7 +130,7 @@ def _artifact_spec(artifact: Path, place: Place, settings: Score) -> dict[str, A
 def _of_predictor(
     output: Output, spec: str, files: list[Path], data: str, cache: Path | None, options: dict[str, Any]
 ) -> Case:
-    from bytegolf.score.held_out import HeldOut
+    from bytegolf.score.held_out import HeldOut, raw_documents
     from bytegolf.verify.check import Case
     from bytegolf.verify.foreign import load_predictor, rebuild
     from bytegolf.verify.subject import ForeignSubject
@@ -141,7 +141,7 @@ def _of_predictor(
     output.tell(f"{spec}: {form} form, {subject.vocab_size:,} symbols")
     return Case(
         subject,
-        HeldOut.of(dataset).documents(),
+        raw_documents(HeldOut.of(dataset)),
         train=_training(output, dataset),
         files=files,
         in_clean_room=rebuild(spec),
@@ -161,12 +161,12 @@ def _completed(case: Case, budget: int | None, hidden: Path | None) -> Case:
     from dataclasses import replace
 
     from bytegolf.data.dataset import open_dataset
-    from bytegolf.score.held_out import HeldOut
+    from bytegolf.score.held_out import HeldOut, raw_documents
 
     if budget is not None:
         case = replace(case, budget=budget)
     if hidden is not None:
-        case = replace(case, hidden=HeldOut.of(open_dataset(hidden)).documents())
+        case = replace(case, hidden=raw_documents(HeldOut.of(open_dataset(hidden))))
     return case
 
 

@@ -64,17 +64,6 @@ class HeldOut:
             return replace(cls.of_text(tokens, starts, raw), counts=counts)
         return cls._published(tokens, starts, raw, counts)
 
-    def documents(self) -> list[bytes]:
-        """The raw text of each document; the last is the beginning of one where the text ends with a whole row.
-
-        Raises DataError when the bytes of single tokens are not known.
-        """
-        if self.raw is None or self.counts is None:
-            raise DataError("the text of single documents is not known", got="a stream of tokens")
-        ends = np.concatenate(([0], np.cumsum(self.counts, dtype=np.int64)))
-        bounds = ends[[*self.starts, len(self.tokens)]].tolist()
-        return [self.raw[begin:end] for begin, end in pairwise(bounds)]
-
     @classmethod
     def _published(
         cls, tokens: NDArray[np.uint16], starts: Sequence[int], raw: bytes, counts: NDArray[np.uint16]
@@ -111,3 +100,15 @@ class HeldOut:
                 "a validation stream begins with a document", got=f"token {tokens[:1]}", where=shards[:1]
             )
         return cls(tokens, starts, counted, hashlib.sha256(tokens.tobytes()).hexdigest())
+
+
+def raw_documents(text: HeldOut) -> list[bytes]:
+    """The raw text of each document; the last is the beginning of one where the text ends with a whole row.
+
+    Raises DataError when the bytes of single tokens are not known.
+    """
+    if text.raw is None or text.counts is None:
+        raise DataError("the text of single documents is not known", got="a stream of tokens")
+    ends = np.concatenate(([0], np.cumsum(text.counts, dtype=np.int64)))
+    bounds = ends[[*text.starts, len(text.tokens)]].tolist()
+    return [text.raw[begin:end] for begin, end in pairwise(bounds)]
