@@ -22,7 +22,6 @@ from bytegolf.data.dataset import Dataset, open_dataset
 from bytegolf.errors import RunError, UserError
 from bytegolf.model.shrink import shrunk
 from bytegolf.record.bundle import ABOUT, CONFIG, Bundle, bundle, bundle_of
-from bytegolf.record.standalone import resolved
 from bytegolf.score.bpb import score
 from bytegolf.score.held_out import HeldOut
 from bytegolf.score.packed import load_packed
@@ -98,7 +97,7 @@ def test_alone_it_gets_the_losses_the_file_and_the_score_of_the_package(
     assert losses(alone) == losses(own.path)
     assert untimed(alone / "model.golf") == untimed(own.path / "model.golf")
     packed = load_packed(own.path / "model.golf", device="cpu")
-    scored = score(packed.backend, HeldOut.of(data), resolved(config))
+    scored = score(packed.backend, HeldOut.of(data), config.resolved_score)
     log = parse(output)
     assert log["val_bpb"] == pytest.approx(scored.bpb, abs=6e-9)
     assert log["val_loss"] == pytest.approx(scored.nats_per_token, abs=6e-9)

@@ -70,8 +70,7 @@ def score_settings(
         documents = "isolated"
     named = {"context": context, "stride": stride, "documents": documents, "adaptation.kind": adapt}
     given = [f"score.{key}={value}" for key, value in named.items() if value is not None]
-    settings = with_overrides(config, [*given, *overrides]).score
-    return settings.model_copy(update={"context": settings.context or config.model.context})
+    return with_overrides(config, [*given, *overrides]).resolved_score
 
 
 def described(settings: Score) -> str:

@@ -346,11 +346,16 @@ class Config(Frozen):
     pack: Pack = Pack()
     score: Score
 
+    @property
+    def resolved_score(self) -> Score:
+        """`score`, where a context of 0 is replaced by that of the model."""
+        return self.score.model_copy(update={"context": self.score.context or self.model.context})
+
     @model_validator(mode="after")
     def _stride_fits(self) -> Config:
-        context = self.score.context or self.model.context
-        if self.score.stride > context:
-            raise ValueError(f"score.stride {self.score.stride} is larger than the context {context}")
+        score = self.resolved_score
+        if score.stride > score.context:
+            raise ValueError(f"score.stride {score.stride} is larger than the context {score.context}")
         return self
 
     @model_validator(mode="after")

@@ -22,7 +22,6 @@ from bytegolf.artifact import format as golf
 from bytegolf.artifact.ledger import ledger, within
 from bytegolf.config.load import resolve, with_overrides
 from bytegolf.config.schema import BUDGETS, Config
-from bytegolf.config.schema import Score as Settings
 from bytegolf.data.dataset import Dataset, open_dataset
 from bytegolf.errors import DataError, UserError
 from bytegolf.launch import launched
@@ -163,13 +162,7 @@ def _scored(path: Path, dataset: Dataset, text: HeldOut, device: str, world: Wor
             where=dataset.folder,
             fix="pass the --data that the model was trained on",
         )
-    return packed, score(packed.backend, text, resolved(packed.config))
-
-
-def resolved(config: Config) -> Settings:
-    """How the config says to score, 0 replaced by the context of the model."""
-    settings = config.score
-    return settings.model_copy(update={"context": settings.context or config.model.context})
+    return packed, score(packed.backend, text, packed.config.resolved_score)
 
 
 def _lines(packed: Packed, result: Score) -> list[str]:

@@ -88,7 +88,7 @@ class Facts:
         config = (self.file or self.run).config
         if self.scoring is not None:
             return Settings.model_validate(self.scoring.facts["score"])
-        return config.score.model_copy(update={"context": config.score.context or config.model.context})
+        return config.resolved_score
 
     @property
     def document_bpb(self) -> Series:

@@ -116,8 +116,7 @@ class View:
 
     @property
     def configured_way(self) -> str:
-        config = self.facts.run.config
-        return way(config.score.model_copy(update={"context": config.score.context or config.model.context}))
+        return way(self.facts.run.config.resolved_score)
 
     @property
     def smoothing(self) -> int:

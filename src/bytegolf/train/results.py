@@ -84,9 +84,8 @@ def standing(run: Path, artifact_sha256: str) -> Standing:
 
 
 def as_configured(config: Config, scoring: Scoring) -> bool:
-    """Whether a file was scored in the way its config says; a context of 0 there is that of the model."""
-    wanted = config.score.model_copy(update={"context": config.score.context or config.model.context})
-    return bool(scoring.facts["score"] == wanted.model_dump(mode="json"))
+    """Whether a file was scored in the way its config says."""
+    return bool(scoring.facts["score"] == config.resolved_score.model_dump(mode="json"))
 
 
 def run_of(artifact: Path) -> Path | None:
